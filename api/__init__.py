@@ -1,0 +1,1 @@
+"""Where it all meets the world: web application, pages, worker, command line."""

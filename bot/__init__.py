@@ -1,0 +1,1 @@
+"""What we say: one turn of a conversation, its wording, its delivery."""

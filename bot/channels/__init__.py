@@ -1,0 +1,1 @@
+"""Every messaging channel, one folder each."""

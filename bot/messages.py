@@ -1,0 +1,104 @@
+"""Inbound and Reply: the only shapes that cross a channel's edge."""
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+
+class InboundKind(StrEnum):
+    """What a patron's message is, whatever the channel calls it."""
+
+    TEXT = "text"
+    CHOICE = "choice"  # a tapped quick reply; `payload` names it
+    IMAGE = "image"
+    VOICE = "voice"  # `text` holds the recognised words, where the channel gives them
+    LOCATION = "location"
+    FILE = "file"
+    FOLLOW = "follow"  # the patron opened or subscribed; opens no consultation
+    UNFOLLOW = "unfollow"
+    EVENT = "event"  # anything else that opens or refreshes a reply window
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One message of a patron, verified and translated from its channel's form."""
+
+    patron: str  # the channel's stable id of the patron
+    text: str
+    dedupe_key: str  # unique per channel account; the same message has the same key
+    kind: InboundKind = InboundKind.TEXT
+    payload: str | None = None  # of a tapped choice
+    sent_at: datetime | None = None  # the provider's time, UTC; None where it gives none
+    media: str | None = None  # reference to an image, voice or file
+    display_name: str | None = None
+    event: str | None = None  # the channel's own name of the event that opened a reply window
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A quick reply: what the patron reads, and what comes back when it is tapped."""
+
+    label: str
+    payload: str
+
+
+class ReplyKind(StrEnum):
+    """Why we say it. Only ANSWER and LIBRARIAN can be feedback (METRICS.md section 1)."""
+
+    ANSWER = "answer"  # the bot's answer from the knowledge base
+    CHOICES = "choices"  # "did you mean ...?"
+    ACKNOWLEDGEMENT = "acknowledgement"  # a librarian will answer, and by when
+    NOTICE = "notice"  # greeting, thanks, privacy, "joined"
+    CRISIS = "crisis"
+    LIBRARIAN = "librarian"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One thing we say to a patron, before any channel has shaped it."""
+
+    text: str
+    kind: ReplyKind
+    choices: tuple[Choice, ...] = ()
+    entry: str | None = None  # the entry that it quotes
+    link: str | None = None
+    quote: str | None = None  # the question that a late answer belongs to
+    by: str | None = None  # the librarian's name as the patron may read it
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, without the fields that are empty."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, (), [])}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        choices = tuple(Choice(**choice) for choice in data.get("choices", ()))
+        return cls(**{**data, "kind": ReplyKind(data["kind"]), "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What one webhook request held: messages, and what the passive reply must know."""
+
+    messages: tuple[Inbound, ...] = ()
+    handshake: "WebhookResponse | None" = None  # answer this and do nothing else
+    reply_context: dict[str, str] = field(default_factory=dict)  # the adapter's own, opaque
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """A request as it came: raw bytes, lower-case header names, decoded query."""
+
+    method: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookResponse:
+    """What the channel's server gets back."""
+
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    status: int = 200

@@ -1,0 +1,1 @@
+"""What we owe: consultations, their events, clocks and rates."""
