@@ -90,6 +90,9 @@ class Declaration:
     secret_settings: tuple[str, ...]
     optional_settings: tuple[str, ...] = ()
     typing: bool = False
+    stored: bool = False  # our own log is the channel: what is stored has been accepted
+    late_only_to_issued: bool = False  # late answers go only to patron ids that we made
+    built_in: bool = False  # exists in every library without being added
     availability: str = "open"  # open | verified_account | paid | closed_to_new
     unverified: tuple[str, ...] = ()  # facts to confirm on a live account
 

@@ -1,0 +1,153 @@
+"""Accounts, patrons, conversations, and what came in and goes out."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from tracker.columns import Base
+
+
+class ChannelAccount(Base):
+    """A library's account on one channel, with its settings; secrets are kept encrypted."""
+
+    __tablename__ = "channel_account"
+    __table_args__ = (Index(None, "library_id", "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    kind: Mapped[str]  # a key of bot.channels.CHANNELS
+    name: Mapped[str] = mapped_column(unique=True)  # in the webhook's path
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    secrets: Mapped[str | None]  # JSON, encrypted by api.crypto
+    enabled: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+    failures_in_row: Mapped[int] = mapped_column(default=0)
+    paused_until: Mapped[datetime | None]  # the circuit breaker: no sending before this
+
+
+class Patron(Base):
+    """A person who asks, as little of them as an answer needs."""
+
+    __tablename__ = "patron"
+    __table_args__ = (Index(None, "library_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    display_name: Mapped[str | None]
+    email: Mapped[str | None]  # for late answers, given by the patron
+    created_at: Mapped[datetime]
+
+
+class Conversation(Base):
+    """A patron's talk with a library over one channel account; never ends, only pauses."""
+
+    __tablename__ = "conversation"
+    __table_args__ = (
+        UniqueConstraint("library_id", "account_id", "external_id"),
+        Index(None, "library_id", "patron_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("channel_account.id", ondelete="CASCADE"))
+    patron_id: Mapped[int | None] = mapped_column(ForeignKey("patron.id", ondelete="SET NULL"))
+    external_id: Mapped[str]  # the channel's id of the patron
+    issued: Mapped[bool] = mapped_column(default=False)  # we made the id; late answers may go
+    language: Mapped[str] = mapped_column(default="zh-Hans")  # zh-Hans | zh-Hant | en | vi
+    position: Mapped[int] = mapped_column(default=0)  # of the newest message, either way
+    read_position: Mapped[int] = mapped_column(default=0)  # the newest that the patron has seen
+    state: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # bot.conversation.State
+    windows: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # bot.windows
+    last_patron_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+    account: Mapped[ChannelAccount] = relationship(lazy="joined", innerjoin=True)
+    patron: Mapped[Patron | None] = relationship()
+
+
+class Inbox(Base):
+    """One message of a patron, stored once whatever the provider repeats."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        UniqueConstraint("library_id", "account_id", "dedupe_key"),
+        UniqueConstraint("library_id", "conversation_id", "position"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("channel_account.id", ondelete="CASCADE"))
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversation.id", ondelete="CASCADE"))
+    consultation_id: Mapped[int | None]
+    dedupe_key: Mapped[str]
+    position: Mapped[int]
+    kind: Mapped[str]  # a bot.messages.InboundKind
+    text: Mapped[str] = mapped_column(Text)
+    payload: Mapped[str | None]
+    media: Mapped[str | None]
+    sent_at: Mapped[datetime | None]  # the provider's clock
+    received_at: Mapped[datetime]  # ours
+    replies: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # the first result
+
+
+class OutboxState(StrEnum):
+    """Where a waiting reply stands (RELIABILITY.md)."""
+
+    NEW = "new"  # to be sent at next_attempt_at; none: held until the patron's next contact
+    SENDING = "sending"  # leased by a worker until leased_until
+    SENT = "sent"  # the channel accepted it
+    UNCERTAIN = "uncertain"  # it may have arrived; a librarian decides
+    DEAD = "dead"  # given up, with its reason
+    FENCED = "fenced"  # restored from a backup; an operator must release it
+
+
+class Outbox(Base):
+    """One reply on its way to a patron, in the order of its conversation."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        UniqueConstraint("library_id", "conversation_id", "position"),
+        Index("ix_outbox_due", "state", "next_attempt_at"),  # the worker's lease
+        Index(
+            "ix_outbox_unsent",  # head of line within a conversation
+            "conversation_id",
+            "position",
+            sqlite_where=text("state IN ('new', 'sending')"),
+            postgresql_where=text("state IN ('new', 'sending')"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversation.id", ondelete="CASCADE"))
+    consultation_id: Mapped[int | None]
+    position: Mapped[int]
+    key: Mapped[str] = mapped_column(unique=True)  # stable over retries
+    via: Mapped[str | None]  # None: the conversation's channel; "email": the patron's address
+    reply: Mapped[dict[str, Any]] = mapped_column(JSON)
+    by: Mapped[str]  # "bot" or the librarian's e-mail address
+    substantive: Mapped[bool] = mapped_column(default=True)  # False: a staff holding reply
+    state: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    attempt_log: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    next_attempt_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+    leased_by: Mapped[str | None]
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    provider_id: Mapped[str | None]
+
+    conversation: Mapped[Conversation] = relationship()
+
+
+class ChannelToken(Base):
+    """An access token that all workers share, refreshed under this row's lock."""
+
+    __tablename__ = "channel_token"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    secret: Mapped[str | None]  # encrypted by api.crypto
+    expires_at: Mapped[datetime | None]
