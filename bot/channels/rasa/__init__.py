@@ -1,0 +1,5 @@
+"""Rasa's REST and Socket.IO channels, as existing Rasa chat widgets speak them."""
+
+from bot.channels.rasa.channel import Rasa, bot_messages
+
+__all__ = ["Rasa", "bot_messages"]

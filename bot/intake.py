@@ -1,0 +1,245 @@
+"""From a verified message to its stored result: once, in order, in one transaction."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bot.channels import CHANNELS
+from bot.channels.base import Declaration
+from bot.conversation import AskedAt, take_turn
+from bot.desk import Desk
+from bot.messages import Inbound, Reply
+from bot.models import ChannelAccount, Conversation, Inbox, Outbox, OutboxState, Patron
+from bot.windows import open_window
+
+PAST_LIMIT = timedelta(days=7)  # METRICS.md section 1: a provider's time is believed within
+FUTURE_LIMIT = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The stored result of a message; for a duplicate, of its first delivery."""
+
+    replies: tuple[Reply, ...]
+    conversation_id: int
+    position: int  # of the patron's message
+    consultation_id: int | None
+    replied_at: datetime
+    duplicate: bool = False
+
+
+def receive(
+    session: Session, desk: Desk, account: ChannelAccount, inbound: Inbound, *, now: datetime
+) -> Turn:
+    """Store a patron's message, take the turn, and put its replies on their way.
+
+    The conversation's row is locked first, so that its messages are taken one by one and a
+    repeated delivery finds the first one's result.
+    """
+    conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
+    first = session.scalar(
+        select(Inbox).where(
+            Inbox.library_id == account.library_id,
+            Inbox.account_id == account.id,
+            Inbox.dedupe_key == inbound.dedupe_key,
+        )
+    )
+    if first is not None:
+        return _repeated(first)
+    declaration = CHANNELS[account.kind].declaration
+    stored = _store(session, conversation, inbound, now=now)
+    conversation.windows = open_window(conversation.windows, declaration, inbound, at=now)
+    release_held(session, conversation, now=now)
+    outcome = take_turn(
+        session, desk, conversation, inbound, asked_at=question_time(inbound, now), now=now
+    )
+    stored.replies = [reply.as_dict() for reply in outcome.replies]
+    if outcome.consultation is not None:
+        stored.consultation_id = outcome.consultation.id
+    _queue_replies(session, conversation, declaration, outcome.replies, stored, now=now)
+    session.flush()
+    return Turn(
+        outcome.replies,
+        conversation.id,
+        stored.position,
+        stored.consultation_id,
+        replied_at=now,
+    )
+
+
+def question_time(inbound: Inbound, now: datetime) -> AskedAt:
+    """When the question counts as received: the provider's time where it can be believed.
+
+    Outside [receipt - 7 days, receipt + 5 minutes] our own time counts, flagged as suspect
+    (METRICS.md section 1).
+    """
+    sent = inbound.sent_at
+    if sent is None:
+        return AskedAt(now)
+    if not now - PAST_LIMIT <= sent <= now + FUTURE_LIMIT:
+        return AskedAt(now, clock_suspect=True)
+    return AskedAt(sent)
+
+
+def locked_conversation(
+    session: Session,
+    desk: Desk,
+    account: ChannelAccount,
+    external_id: str,
+    *,
+    now: datetime,
+    issued: bool = False,
+) -> Conversation:
+    """The patron's conversation on this account, made when new, locked until the commit."""
+    where = (
+        Conversation.library_id == account.library_id,
+        Conversation.account_id == account.id,
+        Conversation.external_id == external_id,
+    )
+    lock = select(Conversation).where(*where).with_for_update(of=Conversation)
+    found = session.scalar(lock)
+    if found is not None:
+        return found
+    values = {
+        "library_id": account.library_id,
+        "account_id": account.id,
+        "external_id": external_id,
+        "issued": issued,
+        "language": _first_language(desk),
+        "position": 0,
+        "read_position": 0,
+        "state": {},
+        "windows": [],
+        "created_at": now,
+    }
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(Conversation).values(**values).on_conflict_do_nothing())
+    conversation = session.scalars(lock).one()
+    if conversation.patron_id is None:
+        conversation.patron = Patron(library_id=account.library_id, created_at=now)
+    return conversation
+
+
+def enqueue(
+    session: Session,
+    conversation: Conversation,
+    reply: Reply,
+    *,
+    by: str,
+    now: datetime,
+    consultation_id: int | None = None,
+    substantive: bool = True,
+    sent: bool = False,
+    via: str | None = None,
+) -> Outbox:
+    """Put a reply in its conversation's line; `sent` when it already went with a response."""
+    conversation.position += 1
+    row = Outbox(
+        library_id=conversation.library_id,
+        conversation=conversation,
+        consultation_id=consultation_id,
+        position=conversation.position,
+        key=uuid.uuid4().hex,
+        via=via,
+        reply=reply.as_dict(),
+        by=by,
+        substantive=substantive,
+        state=OutboxState.SENT if sent else OutboxState.NEW,
+        next_attempt_at=None if sent else now,
+        created_at=now,
+        sent_at=now if sent else None,
+    )
+    session.add(row)
+    return row
+
+
+def release_held(session: Session, conversation: Conversation, *, now: datetime) -> None:
+    """Let replies that waited for the patron's next contact go out now."""
+    held = session.scalars(
+        select(Outbox).where(
+            Outbox.conversation_id == conversation.id,
+            Outbox.state == OutboxState.NEW,
+            Outbox.next_attempt_at.is_(None),
+        )
+    )
+    for row in held:
+        row.next_attempt_at = now
+
+
+def _repeated(first: Inbox) -> Turn:
+    return Turn(
+        tuple(Reply.from_dict(reply) for reply in first.replies),
+        first.conversation_id,
+        first.position,
+        first.consultation_id,
+        replied_at=first.received_at,
+        duplicate=True,
+    )
+
+
+def _store(
+    session: Session, conversation: Conversation, inbound: Inbound, *, now: datetime
+) -> Inbox:
+    conversation.position += 1
+    conversation.last_patron_at = now
+    if inbound.display_name and conversation.patron is not None:
+        conversation.patron.display_name = inbound.display_name
+    stored = Inbox(
+        library_id=conversation.library_id,
+        account_id=conversation.account_id,
+        conversation_id=conversation.id,
+        dedupe_key=inbound.dedupe_key,
+        position=conversation.position,
+        kind=inbound.kind,
+        text=inbound.text,
+        payload=inbound.payload,
+        media=inbound.media,
+        sent_at=inbound.sent_at,
+        received_at=now,
+    )
+    session.add(stored)
+    return stored
+
+
+def _queue_replies(
+    session: Session,
+    conversation: Conversation,
+    declaration: Declaration,
+    replies: Sequence[Reply],
+    stored: Inbox,
+    *,
+    now: datetime,
+) -> None:
+    """A passive reply leaves with the response; anything else waits for the worker."""
+    at_once = declaration.stored or declaration.passive_reply
+    for reply in replies:
+        enqueue(
+            session,
+            conversation,
+            reply,
+            by="bot",
+            now=now,
+            consultation_id=stored.consultation_id,
+            sent=at_once,
+        )
+
+
+def _first_language(desk: Desk) -> str:
+    first = (desk.library.languages or ["zh"])[0]
+    return {"zh": "zh-Hans"}.get(first, first)
+
+
+def combined(replies: Sequence[Reply]) -> Reply | None:
+    """Several replies as one message, for a channel whose response holds only one."""
+    if not replies:
+        return None
+    if len(replies) == 1:
+        return replies[0]
+    text = "\n\n".join(reply.text for reply in replies)
+    choices = tuple(choice for reply in replies for choice in reply.choices)
+    return replace(replies[-1], text=text, choices=choices)

@@ -1,0 +1,79 @@
+"""The reply windows of a conversation: how often, and until when, we may still write."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.channels.base import Declaration, Window
+from bot.messages import Inbound, InboundKind
+from bot.wording import parse_instant
+
+Ledger = list[dict[str, Any]]
+"""One row per open window: opened_by, until (ISO or None), left (messages or None)."""
+
+_OPENS_AS_MESSAGE = {
+    InboundKind.TEXT,
+    InboundKind.IMAGE,
+    InboundKind.VOICE,
+    InboundKind.LOCATION,
+    InboundKind.FILE,
+}
+
+
+def opened_by(inbound: Inbound) -> str:
+    """The name under which a channel declares the window that this message opens."""
+    if inbound.event:
+        return inbound.event
+    return "message" if inbound.kind in _OPENS_AS_MESSAGE else inbound.kind.value
+
+
+def open_window(
+    ledger: Sequence[dict[str, Any]], declaration: Declaration, inbound: Inbound, *, at: datetime
+) -> Ledger:
+    """The ledger after a patron's message, without the windows that are over."""
+    rows = [row for row in ledger if _is_open(row, at)]
+    name = opened_by(inbound)
+    for window in declaration.windows:
+        if window.opened_by == name:
+            if window.refills_on_message:
+                rows = [row for row in rows if row["opened_by"] != name]
+            rows.append(_row(window, at))
+    return rows
+
+
+def can_send(ledger: Sequence[dict[str, Any]], *, now: datetime, count: int = 1) -> bool:
+    """Whether `count` more messages may go out now."""
+    open_rows = [row for row in ledger if _is_open(row, now)]
+    if any(row["left"] is None for row in open_rows):
+        return True
+    return sum(row["left"] for row in open_rows) >= count
+
+
+def spend(ledger: Sequence[dict[str, Any]], *, now: datetime) -> Ledger:
+    """The ledger after one message went out: the window that ends first pays."""
+    rows = [dict(row) for row in ledger if _is_open(row, now)]
+    if any(row["left"] is None for row in rows):
+        return rows
+    payable = sorted((row for row in rows if row["left"] > 0), key=lambda row: row["until"] or "~")
+    if payable:
+        payable[0]["left"] -= 1
+    return rows
+
+
+def closes_at(ledger: Sequence[dict[str, Any]], *, now: datetime) -> datetime | None:
+    """When the last open window ends; None when one never does or none is open."""
+    ends = [row["until"] for row in ledger if _is_open(row, now) and row["left"] != 0]
+    if not ends or None in ends:
+        return None
+    return max(parse_instant(end) for end in ends)
+
+
+def _row(window: Window, at: datetime) -> dict[str, Any]:
+    until = None
+    if window.seconds is not None:
+        until = (at + timedelta(seconds=window.seconds)).isoformat()
+    return {"opened_by": window.opened_by, "until": until, "left": window.max_messages}
+
+
+def _is_open(row: dict[str, Any], now: datetime) -> bool:
+    return row["until"] is None or parse_instant(row["until"]) > now
