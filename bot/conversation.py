@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
-from tracker.calendars import promise
 
 from bot.desk import Desk
 from bot.hearing import Command, Signal, asked_title, command, fold, is_auto_reply, signals
@@ -23,9 +22,11 @@ from bot.wording import (
     parse_instant,
     within,
 )
+from kb.entries import EntryData
 from kb.text import detect_language
 from kb.verdict import Decision, Verdict
 from tracker import consultations
+from tracker.calendars import promise
 from tracker.models import Consultation
 
 CONTEXT_MINUTES = 30  # how long "and on Sunday?" still belongs to what was said
@@ -151,12 +152,12 @@ class _Turn:
         return self._small_talk(heard)
 
     def _small_talk(self, heard: frozenset[Signal]) -> tuple[Reply, ...]:
-        rated = self._rating_open
-        if rated and Signal.NO in heard:
-            return self._rejected("no")
-        if rated and Signal.YES in heard:
-            return self._accepted()
-        if Signal.WITHDRAW in heard and self.consultation is not None and not rated:
+        rated = self._rated()
+        if rated is not None and Signal.NO in heard:
+            return self._reject()
+        if rated is not None and Signal.YES in heard:
+            return self._accept(rated)
+        if Signal.WITHDRAW in heard and self.consultation is not None and rated is None:
             consultations.withdraw(
                 self.session, self.consultation, at=self.at, now=self.now, text=self.text
             )
@@ -166,7 +167,7 @@ class _Turn:
         if Signal.GREETING in heard:
             return (self._notice("greeting", library=self.desk.library.name),)
         if heard & {Signal.YES, Signal.NO} and self.state.get("offered"):
-            return self._none_of_these() if Signal.NO in heard else self._question()
+            return self._hand_over("none_of_these") if Signal.NO in heard else self._question()
         if Signal.EMOJI in heard:
             return (
                 ()
@@ -179,51 +180,46 @@ class _Turn:
 
     def _obey(self, tapped: Command) -> tuple[Reply, ...]:
         if tapped.verb == "helped":
-            if not self._rating_open:
+            rated = self._rated()
+            if rated is None:
                 return ()
-            return self._accepted() if tapped.argument == "yes" else self._rejected("no")
+            return self._accept(rated) if tapped.argument == "yes" else self._reject()
         if self._with_librarian:
             return self._pass_on(frozenset({Signal.QUESTION}))
         if tapped.verb == "none":
-            return self._none_of_these()
+            return self._hand_over("none_of_these")
         if tapped.verb == "person":
             return self._ask_for_person()
         entry = self.desk.knowledge.entry(tapped.argument or "")
         if entry is None:  # retired since it was offered
             return self._hand_over("unknown")
-        self._record_message()
         self.state.pop("failed", None)
-        return self._answer((entry.id,), probability=1.0)
+        return self._answer((entry,), probability=1.0)
 
-    def _none_of_these(self) -> tuple[Reply, ...]:
-        return self._hand_over("none_of_these")
-
-    @property
-    def _rating_open(self) -> bool:
+    def _rated(self) -> Consultation | None:
+        """The consultation whose bot answer a "yes" or "no" would now be about."""
         rating = self.state.get("rating")
+        if rating is None or self.consultation is None:
+            return None
+        fresh = within(rating["at"], self.now, timedelta(hours=RATING_HOURS))
         return (
-            rating is not None
-            and self.consultation is not None
-            and rating["consultation"] == self.consultation.id
-            and within(rating["at"], self.now, timedelta(hours=RATING_HOURS))
+            self.consultation if fresh and rating["consultation"] == self.consultation.id else None
         )
 
-    def _accepted(self) -> tuple[Reply, ...]:
-        assert self.consultation is not None
-        consultations.bot_accepted(self.session, self.consultation, at=self.at, now=self.now)
+    def _accept(self, rated: Consultation) -> tuple[Reply, ...]:
+        consultations.bot_accepted(self.session, rated, at=self.at, now=self.now)
         self.state.pop("rating", None)
         return (self._notice("helped_thanks"),)
 
-    def _rejected(self, cause: str) -> tuple[Reply, ...]:
-        assert self.consultation is not None
-        self._reject_bot(cause)
+    def _reject(self) -> tuple[Reply, ...]:
+        self._retract("no")
         return self._hand_over("rejected")
 
-    def _reject_bot(self, cause: str) -> None:
-        if self._rating_open and self.consultation is not None:
-            consultations.bot_rejected(
-                self.session, self.consultation, at=self.at, now=self.now, cause=cause
-            )
+    def _retract(self, cause: str) -> None:
+        """The bot's answer did not help: it stops counting as feedback (METRICS.md)."""
+        rated = self._rated()
+        if rated is not None:
+            consultations.bot_rejected(self.session, rated, at=self.at, now=self.now, cause=cause)
         self.state.pop("rating", None)
 
     # --- questions ---------------------------------------------------------------------
@@ -235,21 +231,25 @@ class _Turn:
         title = asked_title(self.text)
         if title and decision.verdict is not Verdict.SURE and self.desk.catalogue_url:
             return self._catalogue(title, self.desk.catalogue_url)
-        if decision.verdict is Verdict.SURE and self._all_answered(decision.entries):
-            if decision.entries[0] == (self.state.get("rating") or {}).get("entry"):
-                self._reject_bot("asked_again")
-            self._record_message()
+        entries = self._answerable(decision)
+        if entries:
+            if entries[0].id == (self.state.get("rating") or {}).get("entry"):
+                self._retract("asked_again")
             self.state.pop("failed", None)
-            return self._answer(decision.entries, decision.candidates[0].probability)
+            return self._answer(entries, decision.candidates[0].probability)
         if self._waiting:
             return self._add_to_waiting()
         if decision.verdict is Verdict.UNSURE:
             return self._offer(decision)
         return self._hand_over("unknown")
 
-    def _all_answered(self, entries: Sequence[str]) -> bool:
-        found = [self.desk.knowledge.entry(key) for key in entries]
-        return bool(found) and all(entry is not None and entry.answers for entry in found)
+    def _answerable(self, decision: Decision) -> tuple[EntryData, ...]:
+        """The entries to answer with: those of a sure verdict, unless one has no answer yet."""
+        if decision.verdict is not Verdict.SURE:
+            return ()
+        found = [self.desk.knowledge.entry(key) for key in decision.entries]
+        entries = tuple(entry for entry in found if entry is not None and entry.answers)
+        return entries if len(entries) == len(found) else ()
 
     def _context(self) -> list[tuple[str, str]]:
         last = self.state.get("last")
@@ -257,10 +257,9 @@ class _Turn:
             return []
         return [(role, text) for role, text in last["turns"]]
 
-    def _answer(self, entries: Sequence[str], probability: float) -> tuple[Reply, ...]:
-        assert self.consultation is not None
+    def _answer(self, entries: Sequence[EntryData], probability: float) -> tuple[Reply, ...]:
         limit = BUBBLE // len(entries)
-        texts = [self._entry_text(key, limit, titled=len(entries) > 1) for key in entries]
+        texts = [self._entry_text(entry, limit, titled=len(entries) > 1) for entry in entries]
         if self._waiting:
             texts.append(self.say.say("answered_meanwhile", promise=self._promised()))
         text = "\n\n".join(texts)
@@ -268,36 +267,37 @@ class _Turn:
             Choice(self.say.say("helped_yes"), "/helped yes"),
             Choice(self.say.say("helped_no"), "/helped no"),
         )
+        self._record_answer(text, entries[0].id, probability)
+        return (Reply(text, ReplyKind.ANSWER, choices=helped, entry=entries[0].id),)
+
+    def _record_answer(self, text: str, entry: str | None, probability: float | None) -> None:
+        consultation = self._record_message()
         consultations.bot_answer(
             self.session,
-            self.consultation,
+            consultation,
             at=self.now,
             now=self.now,
             text=text,
-            entry=entries[0],
+            entry=entry,
             probability=probability,
         )
         self.state["rating"] = {
-            "consultation": self.consultation.id,
-            "entry": entries[0],
+            "consultation": consultation.id,
+            "entry": entry,
             "at": self.now.isoformat(),
         }
-        return (Reply(text, ReplyKind.ANSWER, choices=helped, entry=entries[0]),)
 
-    def _entry_text(self, key: str, limit: int, *, titled: bool) -> str:
-        entry = self.desk.knowledge.entry(key)
-        assert entry is not None
+    def _entry_text(self, entry: EntryData, limit: int, *, titled: bool) -> str:
         language = self.conversation.language
         if HOURS_TAG in entry.tags and self.desk.calendars:
-            whole = hours_answer(
+            return hours_answer(
                 self.say, self.desk.calendars, self.text, now=self.now, zone=self.desk.zone
             )
-            return whole
         text, was_cut = bubble(entry.answer(language), limit=limit)
         if titled:
             text = f"{entry.title(language)}\n{text}"
         if was_cut:
-            link = entry_link(self.desk.base_url, self.desk.library.slug, key)
+            link = entry_link(self.desk.base_url, self.desk.library.slug, entry.id)
             text += "\n" + self.say.say("more", link=link)
         elif entry.url:
             text += "\n" + self.say.say("more", link=entry.url)
@@ -305,25 +305,10 @@ class _Turn:
 
     def _catalogue(self, title: str, template: str) -> tuple[Reply, ...]:
         """A link into the catalogue answers where to look; a person is one tap away."""
-        self._record_message()
-        assert self.consultation is not None
         link = catalogue_link(template, title)
         text = self.say.say("catalogue", title=title, link=link)
         text += "\n" + self.say.say("catalogue_offer")
-        consultations.bot_answer(
-            self.session,
-            self.consultation,
-            at=self.now,
-            now=self.now,
-            text=text,
-            entry=None,
-            probability=None,
-        )
-        self.state["rating"] = {
-            "consultation": self.consultation.id,
-            "entry": None,
-            "at": self.now.isoformat(),
-        }
+        self._record_answer(text, None, None)
         person = Choice(self.say.say("ask_person"), "/person")
         return (Reply(text, ReplyKind.ANSWER, choices=(person,), link=link),)
 
@@ -339,9 +324,8 @@ class _Turn:
                 choices.append(Choice(title, f"/entry {entry.id}"))
         if not choices:
             return self._hand_over("unknown")
-        self._record_message()
-        assert self.consultation is not None
-        self.state["failed"] = {"consultation": self.consultation.id, "count": failed}
+        consultation = self._record_message()
+        self.state["failed"] = {"consultation": consultation.id, "count": failed}
         choices.append(Choice(self.say.say("none_of_these"), "/none"))
         return (Reply(self.say.say("choices"), ReplyKind.CHOICES, choices=tuple(choices)),)
 
@@ -366,7 +350,7 @@ class _Turn:
     def _ask_for_person(self) -> tuple[Reply, ...]:
         if self._waiting:
             return self._add_to_waiting()
-        self._reject_bot("asked_for_person")
+        self._retract("asked_for_person")
         return self._hand_over("asked_for_person")
 
     def _pass_on(self, heard: frozenset[Signal]) -> tuple[Reply, ...]:
@@ -375,11 +359,13 @@ class _Turn:
         return ()
 
     def _add_to_waiting(self) -> tuple[Reply, ...]:
-        self._record_message()
+        consultation = self._record_message()
         if within(self.state.get("added_at"), self.now, timedelta(minutes=ADDED_MINUTES)):
             return ()
         self.state["added_at"] = self.now.isoformat()
-        return (self._acknowledge(self.say.say("added", promise=self._promised())),)
+        text = self.say.say("added", promise=self._promised())
+        self._acknowledge(consultation, text)
+        return (Reply(text, ReplyKind.ACKNOWLEDGEMENT),)
 
     def _receive_media(self) -> tuple[Reply, ...]:
         self.text = f"[{self.inbound.kind.value}]"
@@ -391,28 +377,28 @@ class _Turn:
 
     def _crisis(self) -> tuple[Reply, ...]:
         """The hotline at once, and a person at the top of the queue, whoever has the case."""
-        self._record_message()
-        assert self.consultation is not None
-        consultations.escalate(
-            self.session, self.consultation, at=self.now, now=self.now, reason="crisis", urgent=True
-        )
+        consultation = self._record_message()
+        self._escalate(consultation, "crisis", urgent=True)
         text = self.say.say("crisis")
-        self._record_acknowledgement(text)
+        self._acknowledge(consultation, text)
         return (Reply(text, ReplyKind.CRISIS),)
 
     def _hand_over(self, reason: str, *, before: str | None = None) -> tuple[Reply, ...]:
-        self._record_message()
-        assert self.consultation is not None
-        if self.consultation.escalated_at is None or reason == "rejected":
-            consultations.escalate(
-                self.session, self.consultation, at=self.now, now=self.now, reason=reason
-            )
+        consultation = self._record_message()
+        if consultation.escalated_at is None:
+            self._escalate(consultation, reason)
         self.state.pop("failed", None)
         self.state["added_at"] = self.now.isoformat()
         text = self._promise_text()
         if before:
             text = f"{before}{'' if self._is_chinese else ' '}{text}"
-        return (self._acknowledge(text),)
+        self._acknowledge(consultation, text)
+        return (Reply(text, ReplyKind.ACKNOWLEDGEMENT),)
+
+    def _escalate(self, consultation: Consultation, reason: str, *, urgent: bool = False) -> None:
+        consultations.escalate(
+            self.session, consultation, at=self.now, now=self.now, reason=reason, urgent=urgent
+        )
 
     @property
     def _is_chinese(self) -> bool:
@@ -449,15 +435,10 @@ class _Turn:
     def _moment(self, at: datetime) -> str:
         return moment(self.say, at, now=self.now, zone=self.desk.zone)
 
-    def _acknowledge(self, text: str) -> Reply:
-        self._record_acknowledgement(text)
-        return Reply(text, ReplyKind.ACKNOWLEDGEMENT)
-
-    def _record_acknowledgement(self, text: str) -> None:
-        assert self.consultation is not None
+    def _acknowledge(self, consultation: Consultation, text: str) -> None:
         consultations.acknowledge(
             self.session,
-            self.consultation,
+            consultation,
             at=self.now,
             now=self.now,
             text=text,
@@ -466,7 +447,7 @@ class _Turn:
 
     # --- records -----------------------------------------------------------------------
 
-    def _record_message(self) -> None:
+    def _record_message(self) -> Consultation:
         """The patron's words go on record once a turn, and open a consultation when none is."""
         text = self._label_of_tap() or self.text
         if self.consultation is None:
@@ -485,6 +466,7 @@ class _Turn:
             consultations.add_message(
                 self.session, self.consultation, at=self.at, now=self.now, text=text
             )
+        return self.consultation
 
     def _label_of_tap(self) -> str | None:
         payload = self.inbound.payload or self.text

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from bot.phrases import Phrasebook, phrasebook
 from kb.knowledge import KnowledgeBase
 from tracker.clock import Calendar
-
-from bot.phrases import Phrasebook, phrasebook
 from tracker.models import Library
 
 

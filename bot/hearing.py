@@ -52,7 +52,7 @@ def signals(text: str) -> frozenset[Signal]:
         return frozenset({Signal.EMOJI, Signal.YES} if up else {Signal.EMOJI})
     if _is_crisis(folded):
         return frozenset({Signal.CRISIS})
-    core = _without_politeness(folded)
+    cores = _without_politeness(folded)
     found = {
         signal
         for signal in (
@@ -63,11 +63,11 @@ def signals(text: str) -> frozenset[Signal]:
             Signal.YES,
             Signal.NO,
         )
-        if _whole(signal)(folded) or (core and _whole(signal)(core))
+        if any(_whole(signal)(core) for core in cores)
     }
     if _within("person")(folded):
         found.add(Signal.PERSON)
-    if not core and not found:
+    if not cores[-1] and not found:
         found.add(Signal.GREETING)
     return frozenset(found or {Signal.QUESTION})
 
@@ -98,24 +98,34 @@ def _is_crisis(folded: str) -> bool:
     return _within("crisis")(folded) and not _within("crisis", "unless_within")(folded)
 
 
-def _without_politeness(folded: str) -> str:
+def _without_politeness(folded: str) -> list[str]:
+    """The text with less and less politeness around it: each may be the whole message."""
     chinese, english, vietnamese = listening()["polite"]
-    core = _strip_chinese(folded, chinese) if _HAN.search(folded) else folded
+    cores = [folded]
+    if _HAN.search(folded):
+        cores += _strip_chinese(folded, chinese)
+    core = cores[-1]
     for phrase in _longest_first((*english, *vietnamese)):
         core = re.sub(rf"(?<!\w){re.escape(phrase)}(?!\w)", " ", core)
-    return " ".join(core.split())
+    return [*cores, " ".join(core.split())]
 
 
-def _strip_chinese(text: str, phrases: Sequence[str]) -> str:
-    changed = True
-    while changed and text:
-        changed = False
-        for phrase in phrases:
-            if text.startswith(phrase):
-                text, changed = text.removeprefix(phrase).strip(), True
-            if text.endswith(phrase):
-                text, changed = text.removesuffix(phrase).strip(), True
-    return text
+def _strip_chinese(text: str, phrases: Sequence[str]) -> list[str]:
+    steps: list[str] = []
+    while text:
+        shorter = next(
+            (
+                text.removeprefix(p) if text.startswith(p) else text.removesuffix(p)
+                for p in phrases
+                if text.startswith(p) or text.endswith(p)
+            ),
+            None,
+        )
+        if shorter is None:
+            break
+        text = shorter.strip()
+        steps.append(text)
+    return steps
 
 
 @cache

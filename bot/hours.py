@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from tracker.clock import Calendar
-
 from bot.phrases import Phrasebook
 from bot.wording import day_name, moment, spans_text
 from kb.text import normalise
+from tracker.clock import Calendar
 
 _ZH_WEEKDAY = re.compile(r"(下)?(?:周|星期|礼拜)([一二三四五六日天末])")
 _ZH_DATE = re.compile(r"(\d{1,2})月(\d{1,2})[日号]")

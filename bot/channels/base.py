@@ -100,7 +100,9 @@ class Declaration:
 class TokenStore(Protocol):
     """Access tokens that all workers share; `fetch` runs under one lock per key."""
 
-    def get(self, key: str, fetch: Callable[[], tuple[str, float]], *, stale: str | None = None) -> str:
+    def get(
+        self, key: str, fetch: Callable[[], tuple[str, float]], *, stale: str | None = None
+    ) -> str:
         """The cached token, or what `fetch` returns (token, life in seconds).
 
         `stale`: a token that the platform just refused; it is never returned again.
