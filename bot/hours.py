@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from bot.phrases import Phrasebook
@@ -22,6 +22,9 @@ _MONTH = f"({'|'.join(_MONTHS)})[a-z]*"
 _EN_DATE = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?{_MONTH}\b")
 _EN_DATE_US = re.compile(rf"\b{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?\b")
 _EN_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+# "mon" and "thu" alone are Vietnamese words typed without marks (môn, thư).
+_EN_SHORT = ((1, r"\btues?\b"), (2, r"\bwed\b"), (3, r"\bthurs?\b"), (4, r"\bfri\b"))
+_EN_SHORT += ((5, r"\bsat\b"), (6, r"\bsun\b"))
 _RELATIVE = (  # days from today; the longer phrases before the shorter that they contain
     (2, re.compile(r"后天|day after tomorrow|\b(?:ngày kia|ngay kia|ngày mốt)\b")),
     (
@@ -70,13 +73,14 @@ def hours_answer(
     today = now.astimezone(zone).date()
     days = asked_days(question, today=today)
     lines = [_day_line(say, building, day, today, zone) for day in days or [today]]
-    if not any(_spans(building, day) for day in days or [today]):
-        opening = building.next_opening(now)
+    asked = (days or [today])[0]
+    if not _spans(building, asked):
+        opening = building.next_opening(max(now, datetime.combine(asked, time(), zone)))
         if opening is not None:
             lines.append(say.say("next_open", when=moment(say, opening, now=now, zone=zone)))
     desk = calendars.get("desk")
     if desk is not None and len(days) <= 1:
-        lines.append(_desk_line(say, desk, (days or [today])[0], zone))
+        lines.append(_desk_line(say, desk, asked, zone))
     if not days:
         lines.append(_week_line(say, building, today, zone))
     return "\n".join(lines)
@@ -163,7 +167,10 @@ def _weekdays(text: str) -> set[tuple[int, int]]:
         if name != "末":
             found.add(("一二三四五六日".find(name.replace("天", "日")), 1 if later else 0))
     for number, name in enumerate(_EN_WEEKDAYS):
-        if re.search(rf"\b{name}s?\b|\b{name[:3]}\b", text):
+        if re.search(rf"\b{name}s?\b", text):
+            found.add((number, 0))
+    for number, pattern in _EN_SHORT:
+        if re.search(pattern, text):
             found.add((number, 0))
     for word in _VI_WEEKDAY.findall(text):
         found.add(((_VI_NUMBERS.get(word) or int(word)) - 2, 0))  # thứ 2 is Monday
