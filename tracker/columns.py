@@ -1,7 +1,7 @@
 """How the tracker's tables name their constraints and keep their instants."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import DateTime, MetaData
 from sqlalchemy.engine import Dialect
@@ -44,4 +44,4 @@ class Base(DeclarativeBase):
     """What every table of the tracker, the bot and the api has in common."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map: dict[Any, Any] = {datetime: UtcDateTime()}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime()}

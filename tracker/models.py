@@ -1,0 +1,187 @@
+"""The tracker's tables: libraries, calendars, consultations, events, and what is derived."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Date, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from tracker.columns import Base
+
+# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Library(Base):
+    """One library of the installation; every other row belongs to one."""
+
+    __tablename__ = "library"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    slug: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    timezone: Mapped[str] = mapped_column(Text)  # an IANA zone, never an offset
+    languages: Mapped[list[str]] = mapped_column(JSON, default=lambda: ["zh", "en", "vi"])
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[datetime]
+
+
+class Calendar(Base):
+    """One version of one calendar of a library; the newest is in force, none is changed."""
+
+    __tablename__ = "calendar"
+    __table_args__ = (UniqueConstraint("library_id", "name", "version"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(Text)  # "desk", "building", or a branch's name
+    version: Mapped[int]
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)
+    digest: Mapped[str] = mapped_column(Text)
+    recorded_at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(Text)
+
+
+class Consultation(Base):
+    """One patron's question, from receipt to close: a fold of its events.
+
+    `opened_at` and `opened_channel` are what came in; `received_at` and `channel` are
+    what counts, which after a merge is the earliest receipt of all that was merged.
+    """
+
+    __tablename__ = "consultation"
+    __table_args__ = (
+        UniqueConstraint("library_id", "key"),
+        Index("ix_consultation_period", "library_id", "received_at"),
+        Index("ix_consultation_late", "library_id", "last_event_at"),
+        Index("ix_consultation_conversation", "library_id", "conversation_id"),
+        Index("ix_consultation_queue", "library_id", "status", "next_due_at"),
+        Index("ix_consultation_merged", "library_id", "merged_into"),
+        Index("ix_consultation_due", "next_due_at"),
+        Index("ix_consultation_idle", "idle_close_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(Text)  # stable outside this database; unique in its library
+    conversation_id: Mapped[int | None] = mapped_column(Id)
+    linked_to: Mapped[str | None] = mapped_column(Text)  # key of the consultation before it
+    opened_at: Mapped[datetime]
+    opened_channel: Mapped[str] = mapped_column(Text)
+    clock_suspect: Mapped[bool] = mapped_column(default=False)
+
+    # Folded from the events by tracker.fold; written by nothing else.
+    received_at: Mapped[datetime]
+    channel: Mapped[str] = mapped_column(Text)  # a kind of channel
+    status: Mapped[str] = mapped_column(Text)
+    handed_over: Mapped[bool]
+    bot_first: Mapped[bool]
+    bot_accepted: Mapped[bool]
+    bot_at: Mapped[datetime | None]  # first bot answer that stands unrejected
+    bot_rejected_at: Mapped[datetime | None]
+    escalated_at: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
+    promised_at: Mapped[datetime | None]
+    first_assigned_at: Mapped[datetime | None]
+    assigned_to: Mapped[str | None] = mapped_column(Text)
+    feedback_at: Mapped[datetime | None]
+    feedback_by: Mapped[str | None] = mapped_column(Text)
+    answered_at: Mapped[datetime | None]
+    answered_by: Mapped[str | None] = mapped_column(Text)
+    last_feedback_at: Mapped[datetime | None]
+    last_reply_at: Mapped[datetime | None]  # bot answer or feedback, whichever came last
+    waiting_since: Mapped[datetime | None]  # oldest patron message that nobody answered
+    paused_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]  # last close that stands
+    first_closed_at: Mapped[datetime | None]
+    reopened_at: Mapped[datetime | None]  # first reopening after the first close
+    reopen_count: Mapped[int]
+    withdrawn_at: Mapped[datetime | None]
+    excluded_at: Mapped[datetime | None]
+    excluded_reason: Mapped[str | None] = mapped_column(Text)
+    excluded_late: Mapped[bool]  # left the rate after it had missed 24 hours
+    merged_into: Mapped[str | None] = mapped_column(Text)  # key of the surviving consultation
+    failed_at: Mapped[datetime | None]
+    topic: Mapped[str | None] = mapped_column(Text)  # key of an entry
+    language: Mapped[str | None] = mapped_column(Text)
+    urgent: Mapped[bool]
+    directional: Mapped[bool]
+    read_scale: Mapped[int | None]
+    title: Mapped[str | None] = mapped_column(Text)
+    last_event_at: Mapped[datetime]
+    fold_version: Mapped[int]
+
+    # Derived from the fold and a calendar; the version is kept, so that a later calendar
+    # does not change what was counted.
+    calendar_version: Mapped[int | None]
+    next_day_due_at: Mapped[datetime | None]
+
+    # When the sweep must look; None: no clock runs.
+    next_due_at: Mapped[datetime | None]
+    idle_close_at: Mapped[datetime | None]
+
+    library: Mapped[Library] = relationship(lazy="select")
+
+
+class Event(Base):
+    """One thing that happened to a consultation. Added, never changed."""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("ix_event_stream", "library_id", "consultation_id", "at"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    consultation_id: Mapped[int] = mapped_column(
+        ForeignKey("consultation.id", ondelete="CASCADE"), index=True
+    )
+    kind: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]  # when it happened, by the provider's clock where it has one
+    recorded_at: Mapped[datetime]  # when we learnt of it
+    by: Mapped[str | None] = mapped_column(Text)  # "patron", "bot" or a librarian
+    text: Mapped[str | None] = mapped_column(Text)
+    data: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class Miss(Base):
+    """One deadline that passed unmet, noticed once."""
+
+    __tablename__ = "miss"
+    __table_args__ = (
+        UniqueConstraint("consultation_id", "clock", "due_at"),
+        Index("ix_miss_recent", "library_id", "noticed_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    consultation_id: Mapped[int] = mapped_column(ForeignKey("consultation.id", ondelete="CASCADE"))
+    clock: Mapped[str] = mapped_column(Text)  # answer, promise, next_day or next_response
+    due_at: Mapped[datetime]
+    noticed_at: Mapped[datetime]
+
+
+class DirtyDay(Base):
+    """A mark that a day's rollup is stale; many marks may name the same day.
+
+    Marks are only added, so that two transactions of the same day never wait for each other.
+    """
+
+    __tablename__ = "dirty_day"
+    __table_args__ = (Index("ix_dirty_day_day", "library_id", "day"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    day: Mapped[date] = mapped_column(Date)  # a local date of the library
+
+
+class Rollup(Base):
+    """Counts of one library, local day and channel: a cache, recomputed whole."""
+
+    __tablename__ = "rollup"
+
+    library_id: Mapped[int] = mapped_column(
+        ForeignKey("library.id", ondelete="CASCADE"), primary_key=True
+    )
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    channel: Mapped[str] = mapped_column(Text, primary_key=True)
+    settled_at: Mapped[datetime]  # from this instant on the counts no longer change by waiting
+    counts: Mapped[dict[str, int]] = mapped_column(JSON)

@@ -1,0 +1,262 @@
+"""The arithmetic of rates: intervals, differences, live estimates, ranks, rounding.
+
+Pure functions over integers and instants in seconds; every number is checked against
+statsmodels or lifelines in the tests.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from math import exp, log, sqrt
+from typing import Literal
+
+Z95 = 1.959963984540054  # two-sided 95 %
+DAY_SECONDS = 86_400
+TOO_FEW_TO_JUDGE = 20
+HIDE_BELOW_PUBLISHED = 10
+HIDE_BELOW_INTERNAL = 5
+
+Outcome = Literal["answered", "withdrawn", "waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share with its 95 % interval; all three are None when nothing was counted."""
+
+    rate: float | None
+    low: float | None
+    high: float | None
+
+
+def wilson(successes: int, trials: int) -> Rate:
+    """How sure a share can be: Wilson's score interval, 95 %, two-sided."""
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} of {trials} is not a share")
+    return Rate(*_wilson(successes, trials)) if trials else Rate(None, None, None)
+
+
+def _wilson(successes: int, trials: int) -> tuple[float, float, float]:
+    share = successes / trials
+    square = Z95 * Z95
+    centre = share + square / (2 * trials)
+    spread = Z95 * sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
+    scale = 1 + square / trials
+    # At the ends the formula gives 0 and 1 exactly, were it not for rounding.
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return share, low, high
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One rate minus another, with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether chance alone is an unlikely reason for the difference."""
+        return self.low > 0 or self.high < 0
+
+
+def newcombe(a: tuple[int, int], b: tuple[int, int]) -> Difference | None:
+    """How far two shares differ: Newcombe's hybrid of Wilson intervals, 95 %.
+
+    None when either counts nothing.
+    """
+    if not (a[1] and b[1]):
+        return None
+    (share_a, low_a, high_a), (share_b, low_b, high_b) = _wilson(*a), _wilson(*b)
+    difference = share_a - share_b
+    below = sqrt((share_a - low_a) ** 2 + (high_b - share_b) ** 2)
+    above = sqrt((high_a - share_a) ** 2 + (share_b - low_b) ** 2)
+    return Difference(difference, difference - below, difference + above)
+
+
+def live_estimate(
+    observations: Iterable[tuple[float, Outcome]], *, limit: float = DAY_SECONDS
+) -> Rate | None:
+    """Share answered within the limit, with those still waiting taken into account.
+
+    Aalen-Johansen, with a withdrawal as the competing event; without any it is
+    Kaplan-Meier's 1 - S(limit). Seconds since receipt; answers come before censoring at
+    equal times. The interval is log-log on 1 - F (Greenwood's variance, generalised as in
+    Collett, Modelling Survival Data in Medical Research, 3rd ed., p. 411), None at 0 and 1.
+    None when there is nothing to observe.
+    """
+    answered: Counter[float] = Counter()
+    withdrawn: Counter[float] = Counter()
+    left: Counter[float] = Counter()  # at each time: all who leave the observation
+    for seconds, outcome in observations:
+        left[seconds] += 1
+        if outcome == "answered":
+            answered[seconds] += 1
+        elif outcome == "withdrawn":
+            withdrawn[seconds] += 1
+    at_risk = left.total()
+    if not at_risk:
+        return None
+    steps: list[tuple[int, int, int]] = []
+    for seconds in sorted(left):
+        if seconds > limit:
+            break
+        if answered[seconds] or withdrawn[seconds]:
+            steps.append((at_risk, answered[seconds], answered[seconds] + withdrawn[seconds]))
+        at_risk -= left[seconds]
+    return incidence(steps)
+
+
+def incidence(steps: Sequence[tuple[int, int, int]]) -> Rate:
+    """Aalen-Johansen from (at risk, answered, answered or withdrawn) at each time of events."""
+    reached: list[float] = []
+    survived_before: list[float] = []
+    survival, share = 1.0, 0.0
+    for at_risk, answers, events in steps:
+        survived_before.append(survival)
+        share += survival * answers / at_risk
+        survival *= 1 - events / at_risk
+        reached.append(share)
+    total_answers = sum(answers for _, answers, _ in steps)
+    if total_answers == 0:
+        return Rate(0.0, None, None)
+    everyone = steps[0][0] == total_answers
+    if everyone:
+        return Rate(1.0, None, None)
+    variance = 0.0
+    for (at_risk, answers, events), so_far, before in zip(
+        steps, reached, survived_before, strict=True
+    ):
+        rest = share - so_far
+        if at_risk > events:  # else nobody is left, and nothing is still to be reached
+            variance += rest * rest * events / (at_risk * (at_risk - events))
+        variance += before * before * answers * (at_risk - answers) / at_risk**3
+        variance -= 2 * rest * before * answers / at_risk**2
+    return _log_log(share, variance)
+
+
+def _log_log(share: float, variance: float) -> Rate:
+    survival = 1 - share
+    if not 0 < survival < 1:
+        return Rate(share, None, None)
+    spread = Z95 * sqrt(max(variance, 0.0)) / (survival * abs(log(survival)))
+    centre = log(-log(survival))
+    return Rate(share, 1 - exp(-exp(centre - spread)), 1 - exp(-exp(centre + spread)))
+
+
+def nearest_rank(
+    values: Sequence[float], percent: int, *, unreached: int = 0
+) -> float | None:
+    """The smallest value with at least that percentage of all values at or below it.
+
+    `unreached` counts those without a value, which rank above all others. None means that
+    the rank falls among them, or that there is nothing to rank.
+    """
+    ordered = sorted(values)
+    total = len(ordered) + unreached
+    rank = -(-percent * total // 100)
+    return ordered[max(rank, 1) - 1] if total > 0 and rank <= len(ordered) else None
+
+
+def percent(successes: int, trials: int, *, places: int = 1) -> str | None:
+    """A share as a percentage, rounded half up from the integers; None of nothing."""
+    if trials == 0:
+        return None
+    return str(rounded(Fraction(100 * successes, trials), places=places))
+
+
+def rounded(value: Fraction, *, places: int) -> Decimal:
+    """A fraction rounded half up (away from zero), never by way of a binary float."""
+    scaled = value * 10**places
+    whole, rest = divmod(abs(scaled.numerator), scaled.denominator)
+    whole += 2 * rest >= scaled.denominator
+    sign = -1 if value < 0 else 1
+    return (Decimal(sign * whole) / Decimal(10) ** places).quantize(
+        Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP
+    )
+
+
+def too_few(trials: int) -> bool:
+    """Whether a rate rests on too few consultations to judge by."""
+    return trials < TOO_FEW_TO_JUDGE
+
+
+def suppress(
+    table: Sequence[Sequence[int]], *, below: int = HIDE_BELOW_PUBLISHED
+) -> list[list[int | None]]:
+    """The table with small cells hidden, and one more per row and column.
+
+    Where a row or column would have exactly one hidden cell, its total would give it away,
+    so the next smallest is hidden too, until no line gives anything away. Zeros are hidden
+    like other small counts; a line of one cell has nothing to hide it behind but itself.
+    """
+    hidden = {
+        (row, column)
+        for row, line in enumerate(table)
+        for column, count in enumerate(line)
+        if count < below
+    }
+    while extra := _gives_away(table, hidden):
+        hidden.add(extra)
+    return [
+        [None if (row, column) in hidden else count for column, count in enumerate(line)]
+        for row, line in enumerate(table)
+    ]
+
+
+def _gives_away(
+    table: Sequence[Sequence[int]], hidden: set[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """The cell to hide next: the smallest shown one of a line with a single hidden cell."""
+    rows = len(table)
+    columns = len(table[0]) if rows else 0
+    lines = [[(row, column) for column in range(columns)] for row in range(rows)]
+    lines += [[(row, column) for row in range(rows)] for column in range(columns)]
+    for line in lines:
+        shown = [cell for cell in line if cell not in hidden]
+        if len(line) - len(shown) == 1 and shown:
+            return min(shown, key=lambda cell: (table[cell[0]][cell[1]], cell))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The three figures of a consortium; they differ on the same data, so each has a name."""
+
+    qualifying: tuple[int, int]  # libraries at or above the threshold, libraries judged
+    mean_of_rates: float | None
+    pooled: tuple[int, int]  # consultations within, consultations matured
+    too_few: int
+    not_observed: int
+
+
+def consortium(
+    libraries: Iterable[tuple[int, int]],
+    *,
+    qualify_at: Fraction = Fraction(9, 10),
+    minimum: int = HIDE_BELOW_PUBLISHED,
+) -> Pooled:
+    """Qualifying share, mean of rates and pooled rate from each library's (within, matured).
+
+    A library with fewer than `minimum` matured consultations is too small to qualify or
+    fail, yet its consultations are in the mean and the pool: case RC24.
+    The threshold is compared in integers: 90 of 100 is at least 90 %.
+    """
+    counts = list(libraries)
+    observed = [(within, matured) for within, matured in counts if matured]
+    judged = [(within, matured) for within, matured in observed if matured >= minimum]
+    qualifying = sum(
+        within * qualify_at.denominator >= matured * qualify_at.numerator
+        for within, matured in judged
+    )
+    total = sum((Fraction(*pair) for pair in observed), Fraction(0))
+    return Pooled(
+        qualifying=(qualifying, len(judged)),
+        mean_of_rates=float(total / len(observed)) if observed else None,
+        pooled=(sum(within for within, _ in observed), sum(matured for _, matured in observed)),
+        too_few=sum(0 < matured < minimum for _, matured in counts),
+        not_observed=sum(matured == 0 for _, matured in counts),
+    )
