@@ -1,0 +1,139 @@
+"""A library's knowledge ready to be asked, and the store that keeps many libraries' at hand."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from kb.entries import Concept, EntryData, phrasings
+from kb.files import load_concepts, load_file
+from kb.library import export_concepts, export_entries, knowledge_version
+from kb.matcher import Explanation, Matcher
+from kb.verdict import Decision, decide
+
+Context = Sequence[tuple[str, str]]
+
+
+class KnowledgeBase:
+    """One library's entries and the matcher that learned them. It never changes; it is replaced."""
+
+    def __init__(
+        self, entries: Iterable[EntryData], *, concepts: Iterable[Concept] = (), version: int = 0
+    ) -> None:
+        self.entries = tuple(entries)
+        self.version = version
+        self.matcher = Matcher(concepts=concepts).fit(phrasings(self.entries))
+
+    @classmethod
+    def from_file(cls, path: Path) -> "KnowledgeBase":
+        """The knowledge base in a file, without any database. Raises BadFile."""
+        return cls(load_file(path), concepts=load_concepts(path))
+
+    @cached_property
+    def _by_key(self) -> dict[str, EntryData]:
+        return {entry.id: entry for entry in self.entries}
+
+    @property
+    def index_bytes(self) -> int:
+        """What the learned arrays take in memory."""
+        return self.matcher.index_bytes
+
+    def entry(self, key: str) -> EntryData | None:
+        """The entry of that key, if it is in use."""
+        return self._by_key.get(key)
+
+    def ask(self, text: str, *, lang: str | None = None, context: Context = ()) -> Decision:
+        """What to do with a patron's question. `context` holds (role, text), oldest first."""
+        ranking = self.matcher.rank(text, lang=lang, context=context)
+        return decide(ranking, self.matcher.thresholds_)
+
+    def explain(self, text: str, *, lang: str | None = None, context: Context = ()) -> Explanation:
+        """Why `ask` decides as it does."""
+        return self.matcher.explain(text, lang=lang, context=context)
+
+
+@dataclass(slots=True)
+class _Held:
+    knowledge: KnowledgeBase
+    until: date | None  # the last day for which its entries are the valid ones
+    since: date
+
+
+class KnowledgeBases:
+    """The knowledge bases of many libraries, the least recently asked given up first.
+
+    Safe to share between threads. One thread fits a library's new version while the others
+    still ask the old one; only where there is no old one do they wait.
+    """
+
+    def __init__(self, capacity: int = 3_000) -> None:
+        self.capacity = capacity
+        self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._lock = threading.Lock()
+        self._fitting: dict[int, threading.Lock] = {}
+
+    def of(self, session: Session, library_id: int, *, today: date) -> KnowledgeBase:
+        """The library's knowledge as it is in the database on that day."""
+        version = knowledge_version(session, library_id)
+        held = self._get(library_id)
+        if held is not None and _is_current(held, version, today):
+            return held.knowledge
+        with self._lock:
+            turn = self._fitting.setdefault(library_id, threading.Lock())
+        if held is None:
+            turn.acquire()
+        elif not turn.acquire(blocking=False):
+            return held.knowledge  # the old one, while another thread fits the new one
+        try:
+            held = self._get(library_id)
+            if held is None or not _is_current(held, version, today):
+                held = _fitted(session, library_id, version, today)
+                self._put(library_id, held)
+            return held.knowledge
+        finally:
+            turn.release()
+
+    def _get(self, library_id: int) -> _Held | None:
+        with self._lock:
+            held = self._held.get(library_id)
+            if held is not None:
+                self._held.move_to_end(library_id)
+            return held
+
+    def _put(self, library_id: int, held: _Held) -> None:
+        with self._lock:
+            self._held[library_id] = held
+            self._held.move_to_end(library_id)
+            while len(self._held) > self.capacity:
+                self._held.popitem(last=False)
+
+
+def _is_current(held: _Held, version: int, today: date) -> bool:
+    if held.knowledge.version != version or today < held.since:
+        return False
+    return held.until is None or today <= held.until
+
+
+def _fitted(session: Session, library_id: int, version: int, today: date) -> _Held:
+    entries = export_entries(session, library_id)
+    valid = [entry for entry in entries if entry.is_valid(today)]
+    knowledge = KnowledgeBase(valid, concepts=export_concepts(session, library_id), version=version)
+    return _Held(knowledge, _until(entries, today), today)
+
+
+def _until(entries: Iterable[EntryData], today: date) -> date | None:
+    """The last day on which the same entries are valid as today."""
+    ends = [
+        entry.valid_until for entry in entries if entry.valid_until and entry.valid_until >= today
+    ]
+    starts = [
+        date.fromordinal(entry.valid_from.toordinal() - 1)
+        for entry in entries
+        if entry.valid_from and entry.valid_from > today
+    ]
+    return min([*ends, *starts], default=None)

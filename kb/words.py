@@ -1,0 +1,40 @@
+"""Cutting normalised text into tokens, and words into stems and pieces."""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import snowballstemmer
+
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
+_TOKEN = re.compile(rf"[{_HAN}]+|[^\W\d_{_HAN}]+(?:'[^\W\d_{_HAN}]+)*|\d+")
+_HAN_START = re.compile(f"[{_HAN}]")
+_MAX_WORD = 40
+_stemmer: Any = snowballstemmer.stemmer("english")
+
+
+def tokens(text: str) -> list[str]:
+    """The words, numbers and runs of Chinese characters of a normalised text, in order."""
+    return _TOKEN.findall(text)
+
+
+def is_han(token: str) -> bool:
+    """Whether a token is a run of Chinese characters."""
+    return _HAN_START.match(token) is not None
+
+
+@lru_cache(maxsize=32_768)
+def stem(word: str) -> str:
+    """The stem of a word without marks: "renewing" and "renewed" as "renew"."""
+    stemmed: str = _stemmer.stemWord(word.removesuffix("'s"))
+    return stemmed
+
+
+@lru_cache(maxsize=32_768)
+def pieces(word: str) -> tuple[str, ...]:
+    """The runs of 2 to 5 letters of a word, with its edges marked by spaces."""
+    padded = f" {word[:_MAX_WORD]} "
+    sizes = range(2, min(5, len(padded)) + 1)
+    return tuple(
+        padded[start : start + size] for size in sizes for start in range(len(padded) - size + 1)
+    )
