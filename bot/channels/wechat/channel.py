@@ -1,0 +1,239 @@
+"""WeChat Official Account (微信公众号): the callback in safe mode, the passive reply, and
+late answers through the customer-service interface."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+import httpx
+
+from bot.channels.base import (
+    Declaration,
+    QuickReplies,
+    Refused,
+    SendError,
+    SendFailure,
+    TextLimit,
+    TokenStore,
+    Window,
+)
+from bot.channels.wechat import account as settings_of
+from bot.channels.wechat import reading, shaping
+from bot.channels.wechat.account import Account
+from bot.channels.wechat.crypto import CannotDecrypt, Envelope, matches, signature
+from bot.channels.wechat.replays import SeenRequests
+from bot.channels.wechat.service import MENU_REFUSED, CustomerService
+from bot.messages import Received, Reply, WebhookRequest, WebhookResponse
+
+ACK_SECONDS = 5.0
+CLOCK_TOLERANCE = timedelta(minutes=10)
+# Documented: a patron's message opens 48 hours for 5 messages. Reported, not documented:
+# each new message starts both anew.
+MESSAGE_WINDOW = Window("message", 48 * 3600, 5)
+# Documented: a menu click, a follow and a scan open one minute for 3 messages. The documents
+# count a tap in a sent menu as a menu click; not tried on a live account.
+CLICK_SECONDS, CLICK_MESSAGES = 60, 3
+
+_DONE = WebhookResponse(b"success")
+
+
+class WeChat:
+    """One official account. It translates; it decides nothing."""
+
+    kind: ClassVar[str] = "wechat"
+    declaration: ClassVar[Declaration] = Declaration(
+        inbound="push",
+        signature_covers_body=True,  # in safe mode; plaintext=true gives that up
+        ack_seconds=ACK_SECONDS,
+        passive_reply=True,
+        pushes=True,
+        windows=(
+            MESSAGE_WINDOW,
+            Window(reading.TAP, CLICK_SECONDS, CLICK_MESSAGES),
+            Window("follow", CLICK_SECONDS, CLICK_MESSAGES),
+            Window("SCAN", CLICK_SECONDS, CLICK_MESSAGES),
+        ),
+        # E-mail before waiting: waiting always works, so nothing behind it would be tried.
+        late_reply=("in_window", "email", "idle_until_contact"),
+        text=TextLimit(shaping.TEXT_BYTES, "bytes"),
+        quick_replies=QuickReplies(
+            max=shaping.MENU_CHOICES, label_limit=shaping.MENU_LABEL_BYTES // 3
+        ),
+        idempotent_send=False,
+        required_settings=settings_of.REQUIRED,
+        secret_settings=settings_of.SECRET,
+        optional_settings=settings_of.OPTIONAL,
+        availability="verified_account",
+        unverified=(
+            "how many bytes of text a message may hold",
+            "whether each message of the patron starts the 48 hours and the 5 messages anew",
+            "whether a tap in a sent menu opens one minute only",
+            "how many choices a menu may hold, and how long they may be",
+            "how often WeChat repeats a message, and whether with the same nonce",
+            "when the daily quota of calls returns",
+            "the error codes of the IP allow-list and of menus on test accounts",
+        ),
+    )
+
+    def __init__(
+        self, name: str, settings: Mapping[str, str], *, http: httpx.Client, tokens: TokenStore
+    ) -> None:
+        """Raises ValueError with a sentence for every setting that is wrong."""
+        self.name = name
+        self._account = Account.read(settings)
+        self._envelopes = tuple(
+            Envelope(key, self._account.app_id) for key in self._account.encoding_aes_keys
+        )
+        self._service = CustomerService(self._account, http=http, tokens=tokens)
+        self._seen = SeenRequests()
+
+    def receive(self, request: WebhookRequest, *, now: datetime) -> Received:
+        """Verify, then translate; see bot.channels.base. Anything not verifiable is 403."""
+        _check_time(request.query.get("timestamp", ""), now)
+        if request.method == "GET":
+            return self._handshake(request.query)
+        if request.method != "POST":
+            raise Refused("only GET and POST are answered", status=405)
+        if len(request.body) > reading.MAX_BODY:
+            raise Refused("the message is too large")
+        if request.query.get("encrypt_type") == "aes" or "msg_signature" in request.query:
+            return self._receive_sealed(request)
+        return self._receive_plain(request, now=now)
+
+    def acknowledge(
+        self, received: Received, replies: Sequence[Reply], *, at: datetime
+    ) -> WebhookResponse:
+        """The passive reply, or the word that stops the platform's retries."""
+        if received.handshake is not None:
+            return received.handshake
+        text = shaping.passive_text(replies)
+        context = received.reply_context
+        if not text or not context:
+            return _DONE
+        body = shaping.passive_xml(
+            text, to=context["patron"], sender=context["account"], seconds=int(at.timestamp())
+        )
+        if "envelope" in context:
+            body = self._sealed(body, context)
+        return WebhookResponse(body, "application/xml; charset=utf-8")
+
+    def send(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
+        """Send through the customer-service interface; WeChat takes no key of ours."""
+        if self._account.passive_only:
+            raise SendError(
+                "This account may only answer when the patron writes.",
+                failure=SendFailure.WINDOW_CLOSED,
+                code="passive_only",
+            )
+        messages = shaping.pushed(reply)
+        try:
+            return self._send_all(to, messages)
+        except SendError as error:
+            if error.code != str(MENU_REFUSED) or len(messages) > 1:
+                raise
+        return self._send_all(to, shaping.pushed_as_text(reply))
+
+    def check(self) -> list[str]:
+        """Whether WeChat gives this server an access token: sentences of trouble."""
+        if self._account.passive_only:
+            return []
+        try:
+            self._service.token()
+        except SendError as error:
+            return [str(error)]
+        return []
+
+    def _handshake(self, query: Mapping[str, str]) -> Received:
+        self._check_plain_signature(query)
+        echo = query.get("echostr", "").encode("utf-8", "replace")
+        return Received(handshake=WebhookResponse(echo))
+
+    def _receive_sealed(self, request: WebhookRequest) -> Received:
+        """Only what `Encrypt` holds counts: in compatible mode the rest is unsigned."""
+        query = request.query
+        timestamp, nonce = query.get("timestamp", ""), query.get("nonce", "")
+        try:
+            encrypted = reading.field(reading.parsed(request.body), "Encrypt")
+        except reading.Unreadable as error:
+            raise Refused(str(error)) from None
+        expected = signature(self._account.token, timestamp, nonce, encrypted)
+        if not matches(expected, query.get("msg_signature", "")):
+            raise Refused("the signature does not match")
+        number, message = self._opened(encrypted)
+        context = {"envelope": str(number), "timestamp": timestamp, "nonce": nonce}
+        return _read(message, context)
+
+    def _opened(self, encrypted: str) -> tuple[int, bytes]:
+        """The message, and which of our keys opened it: the present or the previous one."""
+        refusal = "the message cannot be decrypted"
+        for number, envelope in enumerate(self._envelopes):
+            try:
+                return number, envelope.open(encrypted)
+            except CannotDecrypt as error:
+                refusal = str(error)
+        raise Refused(refusal)
+
+    def _receive_plain(self, request: WebhookRequest, *, now: datetime) -> Received:
+        if not self._account.plaintext:
+            raise Refused("this account accepts encrypted messages only (safe mode)")
+        expected = self._check_plain_signature(request.query)
+        if not self._seen.admits(expected, request.body, now=now):
+            raise Refused("this signature came with another message before")
+        return _read(request.body, {})
+
+    def _check_plain_signature(self, query: Mapping[str, str]) -> bytes:
+        expected = signature(
+            self._account.token, query.get("timestamp", ""), query.get("nonce", "")
+        )
+        if not matches(expected, query.get("signature", "")):
+            raise Refused("the signature does not match")
+        return expected
+
+    def _sealed(self, body: bytes, context: Mapping[str, str]) -> bytes:
+        encrypted = self._envelopes[int(context["envelope"])].seal(body)
+        timestamp, nonce = context["timestamp"], context["nonce"]
+        signed = signature(self._account.token, timestamp, nonce, encrypted)
+        return shaping.sealed_xml(
+            encrypted, signature=signed.decode(), timestamp=timestamp, nonce=nonce
+        )
+
+    def _send_all(self, to: str, messages: Sequence[dict[str, object]]) -> str | None:
+        """Send the parts in order. What the patron has seen in part is not simply repeated."""
+        identifier = None
+        for number, message in enumerate(messages):
+            try:
+                identifier = self._service.send({"touser": to, **message})
+            except SendError as error:
+                if number and error.failure is SendFailure.RETRY:
+                    raise _stopped_midway(error, number, len(messages)) from None
+                raise
+        return identifier
+
+
+def _check_time(timestamp: str, now: datetime) -> None:
+    """A captured request is worth nothing ten minutes later."""
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        raise Refused("the timestamp is not a time")
+    if abs(int(timestamp) - now.timestamp()) > CLOCK_TOLERANCE.total_seconds():
+        raise Refused("the timestamp is more than ten minutes off")
+
+
+def _read(message: bytes, context: dict[str, str]) -> Received:
+    try:
+        root = reading.parsed(message)
+        inbound = reading.inbound(root)
+        if inbound is None:
+            return Received()
+        context["patron"] = inbound.patron
+        context["account"] = reading.identifier(root, "ToUserName")
+    except reading.Unreadable as error:
+        raise Refused(str(error), status=400) from None
+    return Received((inbound,), reply_context=context)
+
+
+def _stopped_midway(error: SendError, sent: int, parts: int) -> SendError:
+    return SendError(
+        f"{sent} of {parts} parts were sent. {error}",
+        failure=SendFailure.UNCERTAIN,
+        code=error.code,
+    )
