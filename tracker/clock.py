@@ -29,7 +29,6 @@ MINUTE = 60 * SECOND
 DAY = timedelta(days=1)
 DAY_MINUTES = 24 * 60
 LAST_YEAR = 9997  # the last that is looked at: Python's dates end soon after
-PROMISE_MINUTES = 120  # staffed time that a day must still hold for a promise on that day
 
 Pause = tuple[datetime, datetime | None]  # from, until; None: still paused
 Span = tuple[int, int]  # minutes after the midnight of the date it starts on
@@ -351,29 +350,12 @@ class Calendar:
         return min(candidates, default=None)
 
 
-def promise(calendar: Calendar, received_at: datetime) -> datetime | None:
-    """By when a librarian will have answered: the end of a staffed day.
-
-    Today's, if at least two staffed hours of today are left; otherwise the next staffed
-    day's. None if the desk is never staffed.
-    """
-    today = calendar.local_date(received_at)
-    closing = max((shut for _, shut in calendar.spans_on(today)), default=None)
-    if closing is not None and closing > received_at:
-        left = calendar.open_seconds(received_at, closing)
-        if left >= PROMISE_MINUTES * 60:
-            return closing
-    return calendar.next_opening_day_due(received_at)
-
-
 def evaluate_cases(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Answer the questions of a case file of DESIGN 4.5's form, from its inputs alone.
 
     Raises BadCalendar for a calendar or case that cannot be read.
     """
-    calendars = {
-        name: Calendar.from_document(item) for name, item in document["calendars"].items()
-    }
+    calendars = {name: Calendar.from_document(item) for name, item in document["calendars"].items()}
     return {case["id"]: _evaluate(case, calendars) for case in document["cases"]}
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from json import dumps
 from typing import Any, NamedTuple
 
@@ -148,10 +149,10 @@ def fold(streams: Sequence[Stream]) -> Facts:
         events = ordered(own.events)
     else:
         events = ordered([event for stream in streams for event in stream.events])
-    facts.last_event_at = max(events[-1].at, first.opened_at) if events else first.opened_at
-    by_kind: dict[str, list[EventData]] = {}
-    for event in events:
-        by_kind.setdefault(event.kind, []).append(event)
+    facts.last_event_at = max(stream.opened_at for stream in streams)
+    if events:
+        facts.last_event_at = max(facts.last_event_at, events[-1].at)
+    by_kind = _by_kind(events)
     _clocks(facts, by_kind)
     _handling(facts, by_kind)
     _description(facts, by_kind)
@@ -167,7 +168,7 @@ def fold(streams: Sequence[Stream]) -> Facts:
 def ordered(events: Iterable[EventData]) -> list[EventData]:
     """The events in the one order that the fold reads them in, each once."""
     result = sorted(events, key=_moment)
-    if any(_moment(a) == _moment(b) for a, b in zip(result, result[1:], strict=False)):
+    if any(_moment(a) == _moment(b) for a, b in pairwise(result)):
         result.sort(key=_whole)
         result = [
             event

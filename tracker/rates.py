@@ -147,9 +147,7 @@ def _log_log(share: float, variance: float) -> Rate:
     return Rate(share, 1 - exp(-exp(centre - spread)), 1 - exp(-exp(centre + spread)))
 
 
-def nearest_rank(
-    values: Sequence[float], percent: int, *, unreached: int = 0
-) -> float | None:
+def nearest_rank(values: Sequence[float], percent: int, *, unreached: int = 0) -> float | None:
     """The smallest value with at least that percentage of all values at or below it.
 
     `unreached` counts those without a value, which rank above all others. None means that

@@ -1,0 +1,675 @@
+"""Open, answer, hand over, close, merge and split consultations.
+
+Every verb appends one event and folds the consultation anew; nothing else writes a folded
+column. `at` is when it happened, `now` when we learnt of it. No event is placed before the
+receipt: clocks that disagree by seconds must not make an answer come before its question.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from tracker import calendars, errors
+from tracker.clock import zone
+from tracker.fold import (
+    BOT,
+    DAY,
+    FOLLOW_UP,
+    GONE,
+    PATRON,
+    Facts,
+    Kind,
+    Status,
+    Stream,
+    fold,
+)
+from tracker.models import Consultation, DirtyDay, Event, Library, Miss
+from tracker.streams import families
+
+OLDEST_RECEIPT = timedelta(days=7)
+NEWEST_RECEIPT = timedelta(minutes=5)
+TICK = timedelta(microseconds=1)
+EXCLUSION_REASONS = ("spam", "test", "probe", "non_question")
+CORRECTABLE = ("topic", "language", "directional", "read_scale")
+FACTS = tuple(field.name for field in fields(Facts))
+
+# What undoes what: at one and the same instant, the later told must also come later.
+UNDOES: dict[str, tuple[str, ...]] = {
+    Kind.BOT_ANSWER: (Kind.BOT_REJECTED,),
+    Kind.ASSIGNED: (Kind.ASSIGNED,),
+    Kind.CLOSED: (Kind.REOPENED,),
+    Kind.PAUSED: (Kind.RESUMED,),
+    Kind.EXCLUDED: (Kind.CORRECTED,),
+    Kind.CORRECTED: (Kind.EXCLUDED, Kind.CORRECTED),
+}
+
+
+def receipt(provider_at: datetime | None, now: datetime) -> tuple[datetime, bool]:
+    """When a message counts as received, and whether the provider's clock is suspect.
+
+    The provider's time counts from seven days before to five minutes after our own.
+    """
+    if provider_at is None:
+        return now, False
+    if now - OLDEST_RECEIPT <= provider_at <= now + NEWEST_RECEIPT:
+        return provider_at, False
+    return now, True
+
+
+def open_consultation(
+    session: Session,
+    library: Library,
+    *,
+    channel: str,
+    conversation_id: int | None,
+    at: datetime,
+    now: datetime,
+    text: str | None,
+    language: str | None,
+    by: str = PATRON,
+    key: str | None = None,
+    clock_suspect: bool = False,
+    linked_to: str | None = None,
+) -> Consultation:
+    """Open a consultation with the patron's first message.
+
+    `at` is the provider's time; where it cannot be true, `now` counts and the consultation
+    is flagged. `linked_to` is the key of an earlier consultation that this one goes on from.
+    """
+    received, suspect = receipt(at, now)
+    consultation = Consultation(
+        library_id=library.id,
+        library=library,
+        key=key or uuid4().hex,
+        conversation_id=conversation_id,
+        linked_to=linked_to,
+        opened_at=received,
+        opened_channel=channel,
+        clock_suspect=clock_suspect or suspect,
+    )
+    stream = Stream(consultation.key, received, channel, ())
+    _apply(consultation, fold([stream]))
+    session.add(consultation)
+    session.flush()
+    data = {"language": language} if language else None
+    _append(session, consultation, Kind.MESSAGE, at=received, now=now, by=by, text=text, data=data)
+    return consultation
+
+
+def find(session: Session, library_id: int, key: str) -> Consultation | None:
+    """The consultation of that key."""
+    return session.scalars(
+        select(Consultation).where(Consultation.library_id == library_id, Consultation.key == key)
+    ).first()
+
+
+def open_for(
+    session: Session, library_id: int, conversation_id: int, *, now: datetime
+) -> Consultation | None:
+    """The consultation that a new message of this conversation belongs to, if there is one.
+
+    That is one which still waits or is in hand; one that a librarian answered at most 72
+    hours ago, even if closed since; or one that the bot answered at most 24 hours ago.
+    """
+    candidates = session.scalars(
+        select(Consultation)
+        .where(
+            Consultation.library_id == library_id,
+            Consultation.conversation_id == conversation_id,
+            Consultation.status.not_in((Status.WITHDRAWN, Status.EXCLUDED, Status.MERGED)),
+        )
+        .order_by(Consultation.received_at.desc(), Consultation.id.desc())
+        .limit(5)
+    )
+    return next((item for item in candidates if _takes_messages(item, now)), None)
+
+
+def previous_for(session: Session, library_id: int, conversation_id: int) -> Consultation | None:
+    """The conversation's latest consultation, open or not: what a new one is linked to."""
+    return session.scalars(
+        select(Consultation)
+        .where(
+            Consultation.library_id == library_id,
+            Consultation.conversation_id == conversation_id,
+        )
+        .order_by(Consultation.received_at.desc(), Consultation.id.desc())
+        .limit(1)
+    ).first()
+
+
+def _takes_messages(consultation: Consultation, now: datetime) -> bool:
+    last = consultation.last_feedback_at
+    if last is not None and now - last <= FOLLOW_UP:
+        return True
+    if consultation.status in (Status.OPEN, Status.WAITING, Status.PAUSED):
+        return True
+    idle = consultation.idle_close_at
+    return consultation.status == Status.ANSWERED and idle is not None and now < idle
+
+
+def events_of(session: Session, consultation: Consultation) -> list[Event]:
+    """The consultation's own events, oldest first."""
+    return list(
+        session.scalars(
+            select(Event)
+            .where(
+                Event.library_id == consultation.library_id,
+                Event.consultation_id == consultation.id,
+            )
+            .order_by(Event.at, Event.id)
+        )
+    )
+
+
+def add_message(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    text: str | None,
+    by: str = PATRON,
+    courtesy: bool = False,
+) -> Event:
+    """Record another message. It restarts no clock: the oldest unanswered one counts.
+
+    A `courtesy` ("thanks") asks for nothing. Any other message of the patron reopens a
+    consultation that was closed.
+    """
+    event = _append(
+        session,
+        consultation,
+        Kind.MESSAGE,
+        at=at,
+        now=now,
+        by=by,
+        text=text,
+        data={"courtesy": True} if courtesy else None,
+    )
+    if by == PATRON and not courtesy and consultation.status == Status.CLOSED:
+        _append(session, consultation, Kind.REOPENED, at=event.at, now=now, by=by)
+    return event
+
+
+def bot_answer(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    text: str,
+    entry: str | None,
+    probability: float | None,
+) -> Event:
+    """Record an answer of the bot from the knowledge base, not a greeting or a menu."""
+    data = {"entry": entry, "probability": probability}
+    return _append(
+        session, consultation, Kind.BOT_ANSWER, at=at, now=now, by=BOT, text=text, data=data
+    )
+
+
+def bot_accepted(
+    session: Session, consultation: Consultation, *, at: datetime, now: datetime
+) -> Event:
+    """Record that the patron said the bot's answer helped."""
+    return _append(session, consultation, Kind.BOT_ACCEPTED, at=at, now=now, by=PATRON)
+
+
+def bot_rejected(
+    session: Session, consultation: Consultation, *, at: datetime, now: datetime, cause: str
+) -> Event:
+    """Record that the bot's answer did not help: a no, a call for a person, or asking again.
+
+    It takes back the bot's answers of the last 24 hours; older ones stand.
+    """
+    data = {"cause": cause}
+    return _append(session, consultation, Kind.BOT_REJECTED, at=at, now=now, by=PATRON, data=data)
+
+
+def acknowledge(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    text: str,
+    promised_at: datetime | None,
+    by: str = BOT,
+) -> Event:
+    """Record that we told the patron a librarian will answer, and by when. Never feedback."""
+    data = {"promised_at": promised_at.isoformat()} if promised_at else None
+    return _append(
+        session, consultation, Kind.ACKNOWLEDGED, at=at, now=now, by=by, text=text, data=data
+    )
+
+
+def escalate(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    reason: str,
+    urgent: bool = False,
+    by: str = BOT,
+    topic: str | None = None,
+) -> Event:
+    """Hand a consultation over to the librarians. `topic` is the nearest entry, if any."""
+    data: dict[str, Any] = {"reason": reason}
+    if urgent:
+        data["urgent"] = True
+    if topic:
+        data["topic"] = topic
+    return _append(session, consultation, Kind.ESCALATED, at=at, now=now, by=by, data=data)
+
+
+def assign(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    by: str,
+    to: str | None,
+    take_over: bool = False,
+) -> Event:
+    """Give a consultation to a librarian, or back to the queue (`to` None). No clock moves.
+
+    Raises AlreadyAssigned when somebody claims (`to` is `by`) what a colleague has just
+    claimed, unless it is meant (`take_over`).
+    """
+    claim = to is not None and to == by and not take_over
+    if claim and not _claimed(session, consultation, by):
+        session.refresh(consultation)
+        raise errors.AlreadyAssigned(consultation.assigned_to or "")
+    return _append(session, consultation, Kind.ASSIGNED, at=at, now=now, by=by, data={"to": to})
+
+
+def _claimed(session: Session, consultation: Consultation, by: str) -> bool:
+    """Take the row if nobody else has it: of two who try at once the database picks one."""
+    free = Consultation.assigned_to.is_(None) | (Consultation.assigned_to == by)
+    session.flush()
+    result = session.execute(
+        update(Consultation)
+        .where(Consultation.id == consultation.id, free)
+        .values(assigned_to=by)
+        .execution_options(synchronize_session=False)
+        .returning(Consultation.id)
+    )
+    return result.first() is not None
+
+
+def feedback(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    by: str,
+    text: str | None,
+    substantive: bool = True,
+) -> Event:
+    """Record that the channel accepted a librarian's message, at that instant.
+
+    What was typed, queued or refused is not feedback. A holding reply ("I am looking into
+    it") is not `substantive`: it is a first response and no answer.
+    """
+    data = {"substantive": substantive}
+    return _append(
+        session, consultation, Kind.FEEDBACK, at=at, now=now, by=by, text=text, data=data
+    )
+
+
+def pause(
+    session: Session, consultation: Consultation, *, at: datetime, now: datetime, by: str
+) -> Event:
+    """Wait for the patron. Raises CannotPause before a librarian has written."""
+    if consultation.feedback_at is None:
+        raise errors.CannotPause(consultation.key)
+    return _append(session, consultation, Kind.PAUSED, at=at, now=now, by=by)
+
+
+def resume(
+    session: Session, consultation: Consultation, *, at: datetime, now: datetime, by: str
+) -> Event:
+    """Stop waiting for the patron. A message of the patron does the same by itself."""
+    return _append(session, consultation, Kind.RESUMED, at=at, now=now, by=by)
+
+
+def close(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    by: str,
+    reason: str | None = None,
+) -> Event:
+    """Close a consultation. Closing answers nobody: without a reply it stays a miss."""
+    if consultation.status == Status.CLOSED:
+        raise errors.AlreadyClosed(consultation.key)
+    data = {"reason": reason} if reason else None
+    return _append(session, consultation, Kind.CLOSED, at=at, now=now, by=by, data=data)
+
+
+def reopen(
+    session: Session, consultation: Consultation, *, at: datetime, now: datetime, by: str
+) -> Event:
+    """Open a closed consultation again; its clock runs from the receipt as before."""
+    if consultation.status != Status.CLOSED:
+        raise errors.NotClosed(consultation.key)
+    return _append(session, consultation, Kind.REOPENED, at=at, now=now, by=by)
+
+
+def exclude(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    by: str,
+    reason: str,
+) -> Event:
+    """Take a consultation out of the rates: spam, a test, a probe, no question.
+
+    After a missed deadline this is shown beside the rate. Raises WrongReason.
+    """
+    if reason not in EXCLUSION_REASONS:
+        raise errors.WrongReason(f"{reason}; use one of {', '.join(EXCLUSION_REASONS)}")
+    if consultation.excluded_at is not None:
+        raise errors.AlreadyExcluded(consultation.key)
+    data = {"reason": reason}
+    return _append(session, consultation, Kind.EXCLUDED, at=at, now=now, by=by, data=data)
+
+
+def restore(
+    session: Session, consultation: Consultation, *, at: datetime, now: datetime, by: str
+) -> Event:
+    """Undo an exclusion. The consultation counts again, with the clock it always had."""
+    data = {"excluded": False}
+    return _append(session, consultation, Kind.CORRECTED, at=at, now=now, by=by, data=data)
+
+
+def withdraw(session: Session, consultation: Consultation, *, at: datetime, now: datetime) -> Event:
+    """Record that the patron took the question back. It stays in the official rates."""
+    return _append(session, consultation, Kind.WITHDRAWN, at=at, now=now, by=PATRON)
+
+
+def fail(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    reason: str,
+    by: str = BOT,
+) -> Event:
+    """Record that a message could not be delivered for good. It stops no clock."""
+    data = {"reason": reason}
+    return _append(session, consultation, Kind.FAILED, at=at, now=now, by=by, data=data)
+
+
+def correct(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    by: str,
+    feedback_at: datetime | None = None,
+    substantive: bool | None = None,
+    **changes: Any,
+) -> Event:
+    """Correct topic, language, directional or read_scale, or whether a reply was an answer.
+
+    A reply is named by its instant (`feedback_at`). Raises WrongReason for another field.
+    """
+    unknown = set(changes) - set(CORRECTABLE)
+    if unknown:
+        raise errors.WrongReason(f"{sorted(unknown)[0]} cannot be corrected")
+    data = dict(changes)
+    if feedback_at is not None and substantive is not None:
+        data |= {"feedback_at": feedback_at.isoformat(), "substantive": substantive}
+    return _append(session, consultation, Kind.CORRECTED, at=at, now=now, by=by, data=data)
+
+
+def split(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    by: str,
+    messages: Sequence[Event],
+    key: str | None = None,
+) -> Event:
+    """Make a second consultation of some of the patron's messages.
+
+    Its clock starts at the first of them; `data["into"]` of the event is its key. Replies
+    stay where they are, so that one answer never counts twice, and the first message stays
+    too, so that the original's wait cannot shrink. Raises CannotSplit.
+    """
+    own = {event.id: event for event in events_of(session, consultation)}
+    moved = sorted(messages, key=lambda event: (event.at, event.id))
+    if not moved or any(
+        event.id not in own or event.kind != Kind.MESSAGE or event.by != PATRON for event in moved
+    ):
+        raise errors.CannotSplit("choose messages of the patron")
+    first = next(e for e in own.values() if e.kind == Kind.MESSAGE and e.by == PATRON)
+    if moved[0].at <= first.at:
+        raise errors.CannotSplit("the first message stays")
+    new = Consultation(
+        library_id=consultation.library_id,
+        library=consultation.library,
+        key=key or uuid4().hex,
+        conversation_id=consultation.conversation_id,
+        linked_to=consultation.key,
+        opened_at=moved[0].at,
+        opened_channel=consultation.channel,
+        clock_suspect=consultation.clock_suspect,
+    )
+    _apply(new, fold([Stream(new.key, new.opened_at, new.opened_channel, ())]))
+    session.add(new)
+    session.flush()
+    for event in moved:
+        session.add(_copy(event, new, now=now, language=consultation.language))
+    data = {"into": new.key, "moved": [event.at.isoformat() for event in moved]}
+    done = _append(session, consultation, Kind.SPLIT, at=at, now=now, by=by, data=data)
+    _append(
+        session,
+        new,
+        Kind.ESCALATED,
+        at=at,
+        now=now,
+        by=by,
+        data={"reason": "split", "from": consultation.key},
+    )
+    return done
+
+
+def _copy(event: Event, into: Consultation, *, now: datetime, language: str | None) -> Event:
+    return Event(
+        library_id=into.library_id,
+        consultation_id=into.id,
+        kind=event.kind,
+        at=event.at,
+        recorded_at=now,
+        by=event.by,
+        text=event.text,
+        data={**(event.data or {}), "language": language},
+    )
+
+
+def merge(
+    session: Session,
+    consultation: Consultation,
+    *,
+    at: datetime,
+    now: datetime,
+    by: str,
+    into: Consultation,
+) -> Event:
+    """Merge a consultation into another: the union of both, refolded.
+
+    The earliest receipt and its channel count; this one leaves the rates. Raises CannotMerge
+    across libraries, in a circle, or where the other was answered before this question came:
+    that question is still owed an answer.
+    """
+    if into.library_id != consultation.library_id or into.id == consultation.id:
+        raise errors.CannotMerge("not two consultations of one library")
+    if consultation.merged_into is not None:
+        raise errors.CannotMerge("merged already")
+    target = survivor(session, into)
+    if target.id == consultation.id:
+        raise errors.CannotMerge("that one was merged into this one")
+    earlier = target.answered_at or target.bot_at
+    if consultation.answered_at is None and earlier and earlier < consultation.received_at:
+        raise errors.CannotMerge("the other was answered before this question came")
+    data = {"into": target.key}
+    return _append(session, consultation, Kind.MERGED, at=at, now=now, by=by, data=data)
+
+
+def survivor(session: Session, consultation: Consultation) -> Consultation:
+    """Where a merged consultation's events count; itself, if it was not merged.
+
+    A circle of merges, which only imported history can hold, ends at its earliest receipt.
+    """
+    chain = [consultation]
+    while chain[-1].merged_into is not None:
+        following = find(session, consultation.library_id, chain[-1].merged_into)
+        if following is None:
+            break
+        if following in chain:
+            circle = chain[chain.index(following) :]
+            return min(circle, key=lambda item: (item.opened_at, item.key))
+        chain.append(following)
+    return chain[-1]
+
+
+def refold(session: Session, consultation: Consultation, *, now: datetime) -> None:
+    """Write the row anew from the events: its own and those of what was merged into it."""
+    session.flush()
+    days = {_local_day(consultation)}
+    _apply(consultation, fold(streams_of(session, consultation)))
+    _set_deadlines(session, consultation, now=now)
+    days.add(_local_day(consultation))
+    for day in sorted(days):
+        session.add(DirtyDay(library_id=consultation.library_id, day=day))
+    session.flush()
+
+
+def _local_day(consultation: Consultation) -> Any:
+    return consultation.received_at.astimezone(zone(consultation.library.timezone)).date()
+
+
+def streams_of(session: Session, consultation: Consultation) -> list[Stream]:
+    """What the fold of a consultation reads: its own stream first, then those merged in."""
+    return families(session, consultation.library_id, [consultation])[consultation.key]
+
+
+def _apply(consultation: Consultation, facts: Facts) -> None:
+    for name in FACTS:
+        setattr(consultation, name, getattr(facts, name))
+
+
+def _append(
+    session: Session,
+    consultation: Consultation,
+    kind: Kind,
+    *,
+    at: datetime,
+    now: datetime,
+    by: str | None,
+    text: str | None = None,
+    data: dict[str, Any] | None = None,
+) -> Event:
+    """Add an event and refold, with the row locked: of two at once, the second sees both."""
+    session.flush()
+    session.refresh(consultation, with_for_update=True)
+    event = Event(
+        library_id=consultation.library_id,
+        consultation_id=consultation.id,
+        kind=kind.value,
+        at=_placed(session, consultation, kind, at),
+        recorded_at=now,
+        by=by,
+        text=text,
+        data=data,
+    )
+    session.add(event)
+    refold(session, consultation, now=now)
+    if consultation.merged_into is not None:
+        target = survivor(session, consultation)
+        if target is not consultation:
+            session.refresh(target, with_for_update=True)
+            refold(session, target, now=now)
+    return event
+
+
+def _placed(session: Session, consultation: Consultation, kind: Kind, at: datetime) -> datetime:
+    """Not before the receipt, and after what it undoes."""
+    at = max(at, consultation.opened_at)
+    if kind not in UNDOES:
+        return at
+    taken = set(
+        session.scalars(
+            select(Event.at).where(
+                Event.library_id == consultation.library_id,
+                Event.consultation_id == consultation.id,
+                Event.kind.in_(UNDOES[kind]),
+                Event.at >= at,
+            )
+        )
+    )
+    while at in taken:
+        at += TICK
+    return at
+
+
+def deadlines(consultation: Consultation) -> list[tuple[str, datetime]]:
+    """The deadlines that run for a consultation: the clock's name and when it runs out.
+
+    `answer` is 24 hours of real time for an answer; `promise` what we told the patron and
+    `next_day` the end of the next staffed day, both met by any feedback; `next_response`
+    24 hours for a question asked after an answer.
+    """
+    waiting = consultation.waiting_since
+    if consultation.status in GONE or consultation.status == Status.PAUSED or waiting is None:
+        return []
+    if consultation.answered_at is not None:
+        return [("next_response", waiting + DAY)]
+    running = [("answer", consultation.received_at + DAY)]
+    if consultation.feedback_at is None:
+        if consultation.promised_at is not None:
+            running.append(("promise", consultation.promised_at))
+        if consultation.next_day_due_at is not None:
+            running.append(("next_day", consultation.next_day_due_at))
+    return running
+
+
+def _set_deadlines(session: Session, consultation: Consultation, *, now: datetime) -> None:
+    """Next-day due by the calendar that was in force, and when the sweep must look."""
+    current = (
+        calendars.desk(session, consultation.library_id)
+        if consultation.calendar_version is None
+        else calendars.desk_version(session, consultation.library_id, consultation.calendar_version)
+    )
+    if current is not None:
+        consultation.calendar_version = current.version
+        consultation.next_day_due_at = current.calendar.next_opening_day_due(
+            consultation.received_at
+        )
+    running = deadlines(consultation)
+    if any(due <= now for _, due in running):
+        noticed = set(
+            session.execute(
+                select(Miss.clock, Miss.due_at).where(Miss.consultation_id == consultation.id)
+            ).tuples()
+        )
+        running = [item for item in running if item not in noticed]
+    consultation.next_due_at = min((due for _, due in running), default=None)
