@@ -1,0 +1,117 @@
+"""create_app(settings): the web application, put together."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import failures, routes
+from api.accounts import Channels
+from api.bus import EventBus, create_bus
+from api.crypto import Keyring
+from api.db import Database
+from api.desks import Desks
+from api.edge import Edge
+from api.errors import RefdeskError
+from api.libraries import default_library
+from api.limits import create_limiter
+from api.logs import log_problem
+from api.settings import Settings
+from api.state import Clock, State, install
+from api.tokens import DatabaseTokens
+from api.worker import Worker
+from kb.knowledge import KnowledgeBases
+from kb.segment import use_cache
+
+STATIC = Path(__file__).parent / "static"
+
+
+def present_time() -> datetime:
+    """The one place that asks the machine what time it is."""
+    return datetime.now(UTC)
+
+
+def create_state(
+    settings: Settings,
+    *,
+    clock: Clock = present_time,
+    database: Database | None = None,
+    bus: EventBus | None = None,
+) -> State:
+    """Everything that the web application, the worker and the command line share."""
+    use_cache(settings.var_dir / "jieba")
+    bus = bus or create_bus(settings.redis_url)
+    database = database or Database(settings.database_url, publish=bus.publish)
+    keyring = Keyring(settings.key())
+    knowledge = KnowledgeBases()
+    return State(
+        settings=settings,
+        database=database,
+        bus=bus,
+        clock=clock,
+        knowledge=knowledge,
+        keyring=keyring,
+        limiter=create_limiter(enabled=settings.rate_limits, redis_url=settings.redis_url),
+        channels=Channels(keyring, DatabaseTokens(database, keyring, clock)),
+        desks=Desks(knowledge, settings.public_url),
+    )
+
+
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock = present_time,
+    database: Database | None = None,
+    bus: EventBus | None = None,
+    when_ready: Callable[[], None] | None = None,
+) -> FastAPI:
+    """The web application. `database` and `bus` are made from the settings unless given."""
+    state = create_state(settings, clock=clock, database=database, bus=bus)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        worker = Worker(state) if settings.runs_worker else None
+        threading.Thread(target=_warm, args=(state,), name="warm", daemon=True).start()
+        if worker is not None:
+            worker.start()
+        if when_ready is not None:
+            when_ready()
+        try:
+            yield
+        finally:
+            if worker is not None:
+                worker.stop()
+            state.close()
+
+    app = FastAPI(
+        title="refdesk",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    install(app, state)
+    failures.install(app)
+    routes.install(app)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Edge, settings=settings, measures=state.measures)
+    return app
+
+
+def _warm(state: State) -> None:
+    """Fit the default library's knowledge before the first patron asks."""
+    try:
+        with state.database.snapshot() as session:
+            library = default_library(session, state.settings.default_library)
+            state.desks.of(session, library.id, now=state.clock())
+    except (SQLAlchemyError, RefdeskError) as error:
+        # The server starts all the same: /readyz shows it, and the first question tries again.
+        log_problem("knowledge_not_warmed", error)
+    else:
+        state.warmed.set()

@@ -1,0 +1,173 @@
+"""The engine, and the two ways to use it: a transaction that is kept, a snapshot that is read.
+
+SQLite has one writer at a time. Ours wait in line for a lock of this process, in which they
+sleep; left to SQLite's own time-out they would poll, and under load starve each other.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import create_engine as sqlalchemy_engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+import api.models
+import bot.models
+import kb.models
+from api.notices import Publish, watch
+from kb.columns import Base as KnowledgeBase
+from tracker.columns import Base
+
+BUSY_MILLISECONDS = 10_000  # how long another process (the command line) may hold SQLite
+POOL_SIZE = 20
+SNAPSHOT: dict[str, Any] = {
+    "isolation_level": "REPEATABLE READ",
+    "execution_options": {"postgresql_readonly": True},
+}
+MODELS = (Base.metadata, KnowledgeBase.metadata)
+_ = (api.models, bot.models, kb.models)  # imported so that their tables are in the metadata
+
+
+def create_engine(url: str, *, read_only: bool = False, durable: bool = True) -> Engine:
+    """An engine for SQLite or PostgreSQL, set up so that a commit is on the disk.
+
+    `durable=False` is for tests and throw-away copies only.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed, read_only=read_only, durable=durable)
+    return sqlalchemy_engine(
+        parsed,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_pre_ping=True,
+        hide_parameters=True,  # an error message must not quote a patron
+        connect_args={"connect_timeout": 5, "application_name": "refdesk"},
+        **(SNAPSHOT if read_only else {}),
+    )
+
+
+def _sqlite_engine(url: URL, *, read_only: bool, durable: bool) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sqlalchemy_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_MILLISECONDS / 1000, "check_same_thread": False},
+    )
+    pragmas = [
+        "journal_mode=WAL",
+        f"synchronous={'FULL' if durable else 'OFF'}",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_MILLISECONDS}",
+        "temp_store=MEMORY",
+        "cache_size=-16000",
+        *(["query_only=ON"] if read_only else []),
+    ]
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, below
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def insert(session: Session, model: type[Any]) -> Any:
+    """An INSERT that knows ON CONFLICT, on either database."""
+    is_postgresql = session.get_bind().dialect.name == "postgresql"
+    return (postgresql.insert if is_postgresql else sqlite.insert)(model)
+
+
+class TurnLock:
+    """A lock whose waiters get it in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._owner: int | None = None
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        with self._guard:
+            if self._owner == me:
+                raise RuntimeError("a transaction inside a transaction would wait for ever")
+            if self._owner is None:
+                self._owner = me
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        turn.acquire()
+        self._owner = me
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            if self._waiting:
+                self._owner = 0  # taken, by a thread that is about to wake
+                self._waiting.popleft().release()
+            else:
+                self._owner = None
+
+
+class Database:
+    """Where everything is kept. Sessions are short: one per request, one commit each."""
+
+    def __init__(self, url: str, *, publish: Publish | None = None, durable: bool = True) -> None:
+        self.url = url
+        self.engine = create_engine(url, durable=durable)
+        self.reader = create_engine(url, read_only=True, durable=durable)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._snapshots = sessionmaker(self.reader, expire_on_commit=False, autoflush=False)
+        self._writing = TurnLock()
+        if publish is not None:
+            watch(self._sessions, publish)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session whose changes are all committed at the end, or none of them.
+
+        Whoever watches is told after the commit (see api.notices).
+        """
+        if self.is_sqlite:
+            with self._writing, self._sessions.begin() as session:
+                yield session
+        else:
+            with self._sessions.begin() as session:
+                yield session
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A session that reads one consistent state and cannot change anything."""
+        with self._snapshots() as session:
+            yield session
+
+    def is_healthy(self) -> bool:
+        """Whether a trivial question is answered. Raises what the driver raises if not."""
+        with self.snapshot() as session:
+            return bool(session.scalar(text("SELECT 1")) == 1)
+
+    def close(self) -> None:
+        self.engine.dispose()
+        self.reader.dispose()
+
+    def create_all(self) -> None:
+        """Make every table as the models say; migrations do this outside tests."""
+        for metadata in MODELS:
+            metadata.create_all(self.engine)
