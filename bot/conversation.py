@@ -27,6 +27,7 @@ from kb.text import detect_language
 from kb.verdict import Decision, Verdict
 from tracker import consultations
 from tracker.calendars import promise
+from tracker.fold import Status
 from tracker.models import Consultation
 
 CONTEXT_MINUTES = 30  # how long "and on Sunday?" still belongs to what was said
@@ -34,6 +35,7 @@ RATING_HOURS = 24  # METRICS.md: a "no" counts within 24 h of the bot's answer
 ADDED_MINUTES = 10  # how often a waiting patron is told that more was passed on
 AUTOMATIC_AN_HOUR = 3  # RELIABILITY.md 21: to a detected auto-responder
 FAILED_TURNS = 2  # then a librarian takes over by itself
+UNSTAFFED_PROMISE = timedelta(hours=24)  # where no staffed hours are known
 HOURS_TAG = "live:hours"  # entries with it are answered from the calendars
 _MEDIA = {InboundKind.IMAGE, InboundKind.VOICE, InboundKind.LOCATION, InboundKind.FILE}
 
@@ -158,9 +160,8 @@ class _Turn:
         if rated is not None and Signal.YES in heard:
             return self._accept(rated)
         if Signal.WITHDRAW in heard and self.consultation is not None and rated is None:
-            consultations.withdraw(
-                self.session, self.consultation, at=self.at, now=self.now, text=self.text
-            )
+            consultation = self._record_message()
+            consultations.withdraw(self.session, consultation, at=self.at, now=self.now)
             return (self._notice("withdrawn"),)
         if Signal.THANKS in heard or Signal.WITHDRAW in heard:
             return (self._notice("thanks"),)
@@ -241,7 +242,8 @@ class _Turn:
             return self._add_to_waiting()
         if decision.verdict is Verdict.UNSURE:
             return self._offer(decision)
-        return self._hand_over("unknown")
+        nearest = decision.candidates[0].entry if decision.candidates else None
+        return self._hand_over("unknown", topic=nearest)
 
     def _answerable(self, decision: Decision) -> tuple[EntryData, ...]:
         """The entries to answer with: those of a sure verdict, unless one has no answer yet."""
@@ -339,13 +341,16 @@ class _Turn:
 
     @property
     def _with_librarian(self) -> bool:
-        """A librarian has claimed it or written: the bot keeps silent."""
+        """A librarian has claimed it or written, and not closed it: the bot keeps silent."""
         c = self.consultation
-        return c is not None and (c.assigned_to is not None or c.feedback_at is not None)
+        if c is None or c.status == Status.CLOSED:
+            return False
+        return c.assigned_to is not None or c.feedback_at is not None
 
     @property
     def _waiting(self) -> bool:
-        return self.consultation is not None and self.consultation.escalated_at is not None
+        """A librarian will answer: it was handed over and nobody has written yet."""
+        return self.consultation is not None and self.consultation.status == Status.WAITING
 
     def _ask_for_person(self) -> tuple[Reply, ...]:
         if self._waiting:
@@ -354,8 +359,7 @@ class _Turn:
         return self._hand_over("asked_for_person")
 
     def _pass_on(self, heard: frozenset[Signal]) -> tuple[Reply, ...]:
-        if Signal.THANKS not in heard and Signal.EMOJI not in heard:
-            self._record_message()
+        self._record_message(courtesy=bool(heard & {Signal.THANKS, Signal.EMOJI}))
         return ()
 
     def _add_to_waiting(self) -> tuple[Reply, ...]:
@@ -383,10 +387,12 @@ class _Turn:
         self._acknowledge(consultation, text)
         return (Reply(text, ReplyKind.CRISIS),)
 
-    def _hand_over(self, reason: str, *, before: str | None = None) -> tuple[Reply, ...]:
+    def _hand_over(
+        self, reason: str, *, before: str | None = None, topic: str | None = None
+    ) -> tuple[Reply, ...]:
         consultation = self._record_message()
         if consultation.escalated_at is None:
-            self._escalate(consultation, reason)
+            self._escalate(consultation, reason, topic=topic)
         self.state.pop("failed", None)
         self.state["added_at"] = self.now.isoformat()
         text = self._promise_text()
@@ -395,9 +401,22 @@ class _Turn:
         self._acknowledge(consultation, text)
         return (Reply(text, ReplyKind.ACKNOWLEDGEMENT),)
 
-    def _escalate(self, consultation: Consultation, reason: str, *, urgent: bool = False) -> None:
+    def _escalate(
+        self,
+        consultation: Consultation,
+        reason: str,
+        *,
+        urgent: bool = False,
+        topic: str | None = None,
+    ) -> None:
         consultations.escalate(
-            self.session, consultation, at=self.now, now=self.now, reason=reason, urgent=urgent
+            self.session,
+            consultation,
+            at=self.now,
+            now=self.now,
+            reason=reason,
+            urgent=urgent,
+            topic=topic,
         )
 
     @property
@@ -407,10 +426,10 @@ class _Turn:
     def _promise_text(self) -> str:
         promised = self._moment(self._promise_at())
         staffed = self.desk.staffed
-        if staffed is None:
+        opening = staffed.next_opening(self.now) if staffed is not None else None
+        if staffed is None or opening is None:
             return self.say.say("promise_plain", promise=promised)
-        opening = staffed.next_opening(self.now)
-        if staffed.is_open(self.now) or opening is None:
+        if staffed.is_open(self.now):
             return self.say.say("promise_open", promise=promised)
         return self.say.say("promise_closed", promise=promised, opening=self._moment(opening))
 
@@ -421,7 +440,9 @@ class _Turn:
             promised = parse_instant(stored["at"])
             if promised > self.now:
                 return promised
-        promised = promise(self.desk.staffed, self.now)
+        staffed = self.desk.staffed
+        staffed_promise = promise(staffed, self.now) if staffed is not None else None
+        promised = staffed_promise or self.now + UNSTAFFED_PROMISE
         if self.consultation is not None:
             self.state["promise"] = {
                 "consultation": self.consultation.id,
@@ -447,10 +468,13 @@ class _Turn:
 
     # --- records -----------------------------------------------------------------------
 
-    def _record_message(self) -> Consultation:
+    def _record_message(self, *, courtesy: bool = False) -> Consultation:
         """The patron's words go on record once a turn, and open a consultation when none is."""
         text = self._label_of_tap() or self.text
         if self.consultation is None:
+            before = consultations.previous_for(
+                self.session, self.desk.library.id, self.conversation.id
+            )
             self.consultation = consultations.open_consultation(
                 self.session,
                 self.desk.library,
@@ -461,10 +485,16 @@ class _Turn:
                 text=text,
                 language=self.conversation.language,
                 clock_suspect=self.asked_at.clock_suspect,
+                linked_to=before.key if before is not None else None,
             )
         else:
             consultations.add_message(
-                self.session, self.consultation, at=self.at, now=self.now, text=text
+                self.session,
+                self.consultation,
+                at=self.at,
+                now=self.now,
+                text=text,
+                courtesy=courtesy,
             )
         return self.consultation
 

@@ -230,8 +230,10 @@ def needing_attention(session: Session, library_id: int) -> Sequence[Outbox]:
 def fence(session: Session) -> int:
     """Hold back everything unsent, after a backup was restored; returns how many."""
     unsent = Outbox.state.in_((OutboxState.NEW, OutboxState.SENDING))
-    held = session.execute(update(Outbox).where(unsent).values(state=OutboxState.FENCED))
-    return int(held.rowcount)
+    held = session.execute(
+        update(Outbox).where(unsent).values(state=OutboxState.FENCED).returning(Outbox.id)
+    )
+    return len(held.all())
 
 
 def _job(row: Outbox) -> Job:

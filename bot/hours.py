@@ -23,8 +23,14 @@ _EN_DATE = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?{_MONTH}\b")
 _EN_DATE_US = re.compile(rf"\b{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?\b")
 _EN_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 # "mon" and "thu" alone are Vietnamese words typed without marks (môn, thư).
-_EN_SHORT = ((1, r"\btues?\b"), (2, r"\bwed\b"), (3, r"\bthurs?\b"), (4, r"\bfri\b"))
-_EN_SHORT += ((5, r"\bsat\b"), (6, r"\bsun\b"))
+_EN_SHORT = (
+    (1, r"\btues?\b"),
+    (2, r"\bwed\b"),
+    (3, r"\bthurs?\b"),
+    (4, r"\bfri\b"),
+    (5, r"\bsat\b"),
+    (6, r"\bsun\b"),
+)
 _RELATIVE = (  # days from today; the longer phrases before the shorter that they contain
     (2, re.compile(r"后天|day after tomorrow|\b(?:ngày kia|ngay kia|ngày mốt)\b")),
     (

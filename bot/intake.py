@@ -41,6 +41,7 @@ def receive(
     The conversation's row is locked first, so that its messages are taken one by one and a
     repeated delivery finds the first one's result.
     """
+    inbound = replace(inbound, text=_storable(inbound.text))
     conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
     first = session.scalar(
         select(Inbox).where(
@@ -169,6 +170,11 @@ def release_held(session: Session, conversation: Conversation, *, now: datetime)
     )
     for row in held:
         row.next_attempt_at = now
+
+
+def _storable(text: str) -> str:
+    """The text without what no database keeps: NUL and half surrogate pairs."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _repeated(first: Inbox) -> Turn:

@@ -46,7 +46,7 @@ def can_send(ledger: Sequence[dict[str, Any]], *, now: datetime, count: int = 1)
     open_rows = [row for row in ledger if _is_open(row, now)]
     if any(row["left"] is None for row in open_rows):
         return True
-    return sum(row["left"] for row in open_rows) >= count
+    return sum(int(row["left"]) for row in open_rows) >= count
 
 
 def spend(ledger: Sequence[dict[str, Any]], *, now: datetime) -> Ledger:

@@ -1,0 +1,359 @@
+"""Late answers: leased once, sent in order, retried by what went wrong."""
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+from sqlalchemy import select
+
+from bot import delivery
+from bot.channels import CHANNELS
+from bot.channels.base import Declaration, QuickReplies, SendError, SendFailure, TextLimit, Window
+from bot.models import ChannelAccount, Outbox, OutboxState
+
+HOUR = timedelta(hours=1)
+
+
+def declared(**changes):
+    facts = {
+        "inbound": "push",
+        "signature_covers_body": True,
+        "ack_seconds": 5,
+        "passive_reply": True,
+        "pushes": True,
+        "windows": (Window("message", 48 * 3600, 5),),
+        "late_reply": ("in_window", "email", "idle_until_contact"),
+        "text": TextLimit(2048, "bytes"),
+        "quick_replies": QuickReplies(),
+        "idempotent_send": False,
+        "required_settings": (),
+        "secret_settings": (),
+    }
+    return Declaration(**{**facts, **changes})
+
+
+class Postbox:
+    """A channel that keeps what it is given, or fails as it is told."""
+
+    kind = "postbox"
+    declaration = declared()
+
+    def __init__(self):
+        self.sent = []
+        self.failing = None
+
+    def send(self, to, reply, *, key, now):
+        if self.failing is not None:
+            raise self.failing
+        self.sent.append((to, reply.text, reply.quote, key))
+        return f"id-{len(self.sent)}"
+
+
+class Parcel(Postbox):
+    """The same, but it takes our key, so that sending twice shows once."""
+
+    kind = "parcel"
+    declaration = declared(idempotent_send=True)
+
+
+@pytest.fixture
+def channel(monkeypatch):
+    monkeypatch.setitem(CHANNELS, "postbox", Postbox)
+    monkeypatch.setitem(CHANNELS, "parcel", Parcel)
+    return Postbox()
+
+
+@pytest.fixture
+def asker(patron, session, library, channel):
+    """A patron on that channel whose question waits for a librarian."""
+    account = ChannelAccount(
+        library_id=library.id, kind="postbox", name="post", settings={}, created_at=patron.now
+    )
+    session.add(account)
+    session.flush()
+    patron.account = account
+    patron.says("我的论文题目合适吗")
+    return patron
+
+
+def reply(asker, text="合适", **changes):
+    return delivery.reply_as_librarian(
+        asker.session,
+        asker.desk.library,
+        asker.consultation,
+        by="li@example.edu",
+        name="李老师",
+        text=text,
+        now=asker.now,
+        **changes,
+    )
+
+
+def work(asker, channel, worker="w1"):
+    """One round of a worker: lease, send, settle."""
+    settled = []
+    for job in delivery.lease(asker.session, worker=worker, now=asker.now):
+        result = delivery.send(job, channel, now=asker.now)
+        settled.append(
+            delivery.settle(
+                asker.session, job, result, worker=worker, now=asker.now, random=Random(1)
+            )
+        )
+    return settled
+
+
+def test_feedback_counts_when_the_channel_accepted_it(asker, channel):
+    asker.waits(hours=2)
+    row = reply(asker)
+    assert asker.consultation.feedback_at is None
+
+    asker.waits(minutes=1)
+    work(asker, channel)
+
+    assert row.state == OutboxState.SENT
+    assert row.provider_id == "id-1"
+    assert asker.consultation.feedback_at == asker.now
+    assert asker.consultation.answered_at == asker.now
+
+
+def test_a_late_answer_quotes_its_question(asker, channel):
+    asker.waits(hours=2)
+    reply(asker)
+    work(asker, channel)
+
+    assert channel.sent[0][2] == "我的论文题目合适吗"
+
+
+def test_a_quick_answer_quotes_nothing(asker, channel):
+    asker.waits(minutes=2)
+    reply(asker)
+    work(asker, channel)
+
+    assert channel.sent[0][2] is None
+
+
+def test_a_holding_reply_is_a_first_response_and_no_answer(asker, channel):
+    reply(asker, "收到，我查一下", substantive=False)
+    work(asker, channel)
+
+    assert asker.consultation.feedback_at is not None
+    assert asker.consultation.answered_at is None
+
+
+def test_replies_leave_one_by_one_in_their_order(asker, channel):
+    reply(asker, "一")
+    reply(asker, "二")
+
+    assert len(delivery.lease(asker.session, worker="w1", now=asker.now)) == 1
+    assert delivery.lease(asker.session, worker="w2", now=asker.now) == []
+
+
+def test_a_conversation_that_fails_does_not_hold_up_another(asker, channel):
+    reply(asker, "一")
+    channel.failing = SendError("busy", failure=SendFailure.RETRY)
+    work(asker, channel)
+    asker.name = "patron-2"
+    asker.says("第二个读者的问题")
+    reply(asker, "二")
+    channel.failing = None
+
+    work(asker, channel)
+
+    assert [sent[1] for sent in channel.sent] == ["二"]
+
+
+def test_a_passing_failure_is_retried_with_the_same_key_and_growing_pauses(asker, channel):
+    row = reply(asker)
+    key = row.key
+    channel.failing = SendError("busy", failure=SendFailure.RETRY)
+    pauses = []
+    for _ in range(4):
+        work(asker, channel)
+        pauses.append(row.next_attempt_at - asker.now)
+        asker.account.paused_until = None
+        asker.now = row.next_attempt_at
+    channel.failing = None
+    work(asker, channel)
+
+    assert pauses == sorted(pauses)
+    assert pauses[0] >= timedelta(seconds=2.5)
+    assert channel.sent[0][3] == key
+
+
+def test_the_channels_own_wish_for_a_pause_is_respected(asker, channel):
+    row = reply(asker)
+    channel.failing = SendError("slow down", failure=SendFailure.RETRY, retry_after=300)
+    work(asker, channel)
+
+    assert row.next_attempt_at >= asker.now + timedelta(seconds=300)
+
+
+def test_it_is_given_up_at_last_and_a_librarian_sees_why(asker, channel):
+    row = reply(asker)
+    channel.failing = SendError("busy", failure=SendFailure.RETRY, code="-1")
+    for _ in range(delivery.MAX_ATTEMPTS):
+        work(asker, channel)
+        asker.account.paused_until = None
+        asker.now = row.next_attempt_at or asker.now
+
+    assert row.state == OutboxState.DEAD
+    assert row.attempt_log[-1]["code"] == "-1"
+    assert list(delivery.needing_attention(asker.session, asker.desk.library.id)) == [row]
+    assert asker.consultation.feedback_at is None
+
+
+def test_one_click_sends_a_dead_reply_again(asker, channel):
+    row = reply(asker)
+    channel.failing = SendError("no", failure=SendFailure.PERMANENT)
+    work(asker, channel)
+    assert row.state == OutboxState.DEAD
+    channel.failing = None
+
+    delivery.retry(asker.session, row, now=asker.now)
+    work(asker, channel)
+
+    assert row.state == OutboxState.SENT
+
+
+def test_an_account_that_keeps_failing_is_left_alone_for_a_while(asker, channel):
+    reply(asker)
+    channel.failing = SendError("busy", failure=SendFailure.RETRY)
+    for _ in range(delivery.BREAKER_AFTER):
+        work(asker, channel)
+        row = asker.session.scalars(select(Outbox).where(Outbox.by != "bot")).one()
+        if asker.account.paused_until is None:
+            asker.now = row.next_attempt_at
+
+    assert asker.account.paused_until == asker.now + delivery.BREAKER_PAUSE
+    assert delivery.lease(asker.session, worker="w1", now=asker.now) == []
+
+
+def test_after_the_window_the_answer_waits_for_the_next_contact(asker, channel):
+    asker.waits(hours=49)
+    row = reply(asker)
+
+    work(asker, channel)
+
+    assert channel.sent == []
+    assert (row.state, row.next_attempt_at) == (OutboxState.NEW, None)
+
+    asker.says("谢谢")
+    work(asker, channel)
+    assert [sent[1] for sent in channel.sent] == ["合适"]
+
+
+def test_after_the_window_a_patron_with_an_address_gets_mail(asker, channel):
+    asker.conversation.patron.email = "reader@example.edu"
+    asker.waits(hours=49)
+    row = reply(asker)
+    delivery.lease(asker.session, worker="w1", now=asker.now)
+
+    (job,) = delivery.lease(asker.session, worker="w1", now=asker.now)
+
+    assert (job.via, job.to) == ("email", "reader@example.edu")
+    assert row.attempt_log[0]["what"] == "email"
+
+
+def test_five_messages_spend_the_window(asker, channel):
+    for number in range(6):
+        reply(asker, str(number))
+        work(asker, channel)
+
+    assert [sent[1] for sent in channel.sent] == ["0", "1", "2", "3", "4"]
+
+
+def test_an_ambiguous_failure_is_for_a_librarian_to_decide(asker, channel):
+    row = reply(asker)
+    channel.failing = SendError("time-out", failure=SendFailure.UNCERTAIN)
+    work(asker, channel)
+    assert row.state == OutboxState.UNCERTAIN
+
+    delivery.confirm(asker.session, row, now=asker.now)
+
+    assert row.state == OutboxState.SENT
+    assert asker.consultation.feedback_at == asker.now
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [("postbox", OutboxState.UNCERTAIN), ("parcel", OutboxState.NEW)]
+)
+def test_after_a_crash_while_sending_the_channel_decides_what_may_repeat(
+    asker, channel, kind, state
+):
+    asker.account.kind = kind
+    row = reply(asker)
+    delivery.lease(asker.session, worker="w1", now=asker.now)
+    asker.now += delivery.LEASE
+
+    assert delivery.recover(asker.session, now=asker.now) == 1
+
+    assert row.state == state
+
+
+def test_a_worker_that_lost_its_lease_settles_nothing(asker, channel):
+    reply(asker)
+    (job,) = delivery.lease(asker.session, worker="w1", now=asker.now)
+    asker.now += delivery.LEASE
+    delivery.recover(asker.session, now=asker.now)
+
+    settled = delivery.settle(
+        asker.session,
+        job,
+        delivery.Sent("late"),
+        worker="w1",
+        now=asker.now,
+        random=Random(1),
+    )
+
+    assert settled is None
+    assert asker.consultation.feedback_at is None
+
+
+def test_a_restored_backup_sends_nothing_by_itself(asker, channel):
+    row = reply(asker)
+
+    assert delivery.fence(asker.session) == 1
+    asker.session.refresh(row)
+
+    assert row.state == OutboxState.FENCED
+    assert delivery.lease(asker.session, worker="w1", now=asker.now) == []
+
+
+def test_on_our_own_widget_a_stored_answer_has_arrived(patron):
+    patron.says("我的论文题目合适吗")
+    patron.conversation.issued = True
+    patron.waits(hours=1)
+
+    row = reply(patron)
+
+    assert row.state == OutboxState.SENT
+    assert patron.consultation.feedback_at == patron.now
+
+
+def test_a_late_answer_is_copied_to_the_address_a_widget_patron_left(patron):
+    patron.says("我的论文题目合适吗")
+    patron.conversation.issued = True
+    patron.conversation.patron.email = "reader@example.edu"
+
+    reply(patron)
+
+    mail = patron.session.scalars(select(Outbox).where(Outbox.via == "email")).one()
+    assert "合适" in mail.reply["text"]
+    assert patron.kinds.count("feedback") == 1
+
+
+def test_a_session_that_we_did_not_issue_gets_no_late_answer(patron):
+    patron.says("我的论文题目合适吗")
+
+    row = reply(patron)
+
+    assert row.state == OutboxState.DEAD
+    assert patron.consultation.feedback_at is None
+
+
+def test_an_answer_given_elsewhere_counts_now(asker):
+    asker.consultation.conversation_id = None
+
+    assert reply(asker) is None
+
+    assert asker.consultation.feedback_at == asker.now
