@@ -91,7 +91,9 @@ def test_a_providers_time_is_believed_within_its_limits(offset, expected, suspec
     assert asked.clock_suspect is suspect
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "\ud800 lone", "x" * 60_000, "\u202ertl\u200b", "🙂" * 500])
+@pytest.mark.parametrize(
+    "text", ["a\x00b", "\ud800 lone", "x" * 60_000, "\u202ea\u200b", "🙂" * 99]
+)
 def test_any_text_can_be_stored(patron, session, text):
     patron.says(text)
 
