@@ -527,8 +527,9 @@
         const owner = list.findLast((message) => message.role !== "patron" && message.choices?.length);
         const since = owner && list.some((m) => m.role === "patron" && m.seq > owner.seq);
         if (owner && !since) {
-          if (owner.kind === "answer") this.quick.append(make("span", { class: "ask" }, texts.helped));
-          this.quick.classList.toggle("rating", owner.kind === "answer");
+          const rating = owner.choices.every(({ payload }) => payload.startsWith("/helped"));
+          if (rating) this.quick.append(make("span", { class: "ask" }, texts.helped));
+          this.quick.classList.toggle("rating", rating);
           for (const choice of owner.choices) this.quick.append(this.#choice(choice));
         }
         if (waiting && !emailKnown) this.quick.append(this.#emailForm());
