@@ -124,10 +124,16 @@ def _answers(value: Any, wrong: list[str]) -> dict[str, str]:
 def _texts(value: Any, name: str, wrong: list[str]) -> list[str]:
     if value is None:
         return []
-    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+    if not isinstance(value, list | tuple) or not all(_is_text(text) for text in value):
         wrong.append(f"{name} must be a list of texts")
         return []
-    return list(dict.fromkeys(text.strip() for text in value if text.strip()))
+    texts = (str(text).strip() for text in value)
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+def _is_text(value: Any) -> bool:
+    """YAML reads an unquoted 24 as a number; its writer meant a text. A "no" is not so clear."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _optional(value: Any, name: str, wrong: list[str]) -> str | None:

@@ -25,6 +25,7 @@ from kb.reading import (
 )
 
 KINDS = (WORD, PIECE, MARKED_WORD, MARKED_PIECE, HAN, SOUND, CONCEPT)
+_TELLING = 15.0  # the length of the concepts of a text that is rich in them
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
@@ -35,7 +36,7 @@ class Weights:
 
     word: float = 0.3  # words against pieces, within the surface
     marked: float = 0.5  # the view with marks, where there are any
-    concept: float = 0.3
+    concept: float = 0.5
     sound: float = 0.05
 
 
@@ -99,9 +100,12 @@ class Space:
                 if length and share:
                     for member in (kind, HAN):
                         squares[member] = squares.get(member, 0.0) + share * part / length**2
-        for kind, share in ((CONCEPT, weights.concept), (SOUND, weights.sound)):
-            if lengths.get(kind):
-                squares[kind] = share / lengths[kind] ** 2
+        if lengths.get(SOUND):
+            squares[SOUND] = weights.sound / lengths[SOUND] ** 2
+        if lengths.get(CONCEPT):
+            # A text full of telling concepts is compared by them; one that holds a single
+            # everyday concept is not.
+            squares[CONCEPT] = weights.concept / max(lengths[CONCEPT], _TELLING) ** 2
         return {kind: sqrt(square) for kind, square in squares.items() if square}
 
     def _block(self, kind: str, counts: Mapping[str, int]) -> "Block":
