@@ -105,22 +105,30 @@ def built_in_account(
     session: Session, library: Library, kind: str, *, now: datetime
 ) -> ChannelAccount:
     """The account of a channel that every library has without adding it, made on first use."""
-    name = f"{kind}:{library.slug}"  # a colon, which no added account can have
-    wanted = select(ChannelAccount).where(ChannelAccount.name == name)
-    found = session.scalar(wanted)
+    found = find_built_in(session, library, kind)
     if found is not None:
         return found
     values = {
         "library_id": library.id,
         "kind": kind,
-        "name": name,
+        "name": _built_in_name(library, kind),
         "settings": {},
         "enabled": True,
         "created_at": now,
         "failures_in_row": 0,
     }
     session.execute(insert(session, ChannelAccount).values(**values).on_conflict_do_nothing())
-    return session.scalars(wanted).one()
+    return account_named(session, _built_in_name(library, kind))
+
+
+def find_built_in(session: Session, library: Library, kind: str) -> ChannelAccount | None:
+    """The account of a built-in channel, if it has been used before."""
+    name = _built_in_name(library, kind)
+    return session.scalar(select(ChannelAccount).where(ChannelAccount.name == name))
+
+
+def _built_in_name(library: Library, kind: str) -> str:
+    return f"{kind}:{library.slug}"  # with a colon, which no added account can have
 
 
 class Channels:

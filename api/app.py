@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import failures, routes
+from api import failures, logs, routes
 from api.accounts import Channels
 from api.bus import EventBus, create_bus
 from api.crypto import Keyring
@@ -20,7 +20,6 @@ from api.edge import Edge
 from api.errors import RefdeskError
 from api.libraries import default_library
 from api.limits import create_limiter
-from api.logs import log_problem
 from api.settings import Settings
 from api.state import Clock, State, install
 from api.tokens import DatabaseTokens
@@ -71,6 +70,7 @@ def create_app(
     when_ready: Callable[[], None] | None = None,
 ) -> FastAPI:
     """The web application. `database` and `bus` are made from the settings unless given."""
+    logs.configure(settings)
     state = create_state(settings, clock=clock, database=database, bus=bus)
 
     @asynccontextmanager
@@ -112,6 +112,6 @@ def _warm(state: State) -> None:
             state.desks.of(session, library.id, now=state.clock())
     except (SQLAlchemyError, RefdeskError) as error:
         # The server starts all the same: /readyz shows it, and the first question tries again.
-        log_problem("knowledge_not_warmed", error)
+        logs.log_problem("knowledge_not_warmed", error)
     else:
         state.warmed.set()

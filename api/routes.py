@@ -2,10 +2,12 @@
 
 from fastapi import FastAPI
 
-from api import health
+from api import health, webhooks, widget
+
+ROUTERS = (health.router, webhooks.router, widget.router)
 
 
 def install(app: FastAPI) -> None:
     """Add all routes."""
-    for router in (health.router,):
+    for router in ROUTERS:
         app.include_router(router)
