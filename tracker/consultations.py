@@ -632,23 +632,30 @@ def _placed(session: Session, consultation: Consultation, kind: Kind, at: dateti
 
 
 def deadlines(consultation: Consultation) -> list[tuple[str, datetime]]:
-    """The deadlines that run for a consultation: the clock's name and when it runs out.
+    """The deadlines that run for a consultation: the clock's name and when it runs out."""
+    return deadlines_of(consultation, consultation.next_day_due_at)
+
+
+def deadlines_of(
+    facts: Facts | Consultation, next_day_due_at: datetime | None
+) -> list[tuple[str, datetime]]:
+    """The deadlines that run by the facts.
 
     `answer` is 24 hours of real time for an answer; `promise` what we told the patron and
     `next_day` the end of the next staffed day, both met by any feedback; `next_response`
     24 hours for a question asked after an answer.
     """
-    waiting = consultation.waiting_since
-    if consultation.status in GONE or consultation.status == Status.PAUSED or waiting is None:
+    waiting = facts.waiting_since
+    if waiting is None or facts.status in GONE or facts.status == Status.PAUSED:
         return []
-    if consultation.answered_at is not None:
+    if facts.answered_at is not None:
         return [("next_response", waiting + DAY)]
-    running = [("answer", consultation.received_at + DAY)]
-    if consultation.feedback_at is None:
-        if consultation.promised_at is not None:
-            running.append(("promise", consultation.promised_at))
-        if consultation.next_day_due_at is not None:
-            running.append(("next_day", consultation.next_day_due_at))
+    running = [("answer", facts.received_at + DAY)]
+    if facts.feedback_at is None:
+        if facts.promised_at is not None:
+            running.append(("promise", facts.promised_at))
+        if next_day_due_at is not None:
+            running.append(("next_day", next_day_due_at))
     return running
 
 

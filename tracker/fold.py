@@ -95,7 +95,7 @@ class Facts:
 
     received_at: datetime
     channel: str
-    status: str = Status.OPEN
+    status: str = Status.OPEN.value
     handed_over: bool = True
     bot_first: bool = False
     bot_accepted: bool = False
@@ -159,7 +159,7 @@ def fold(streams: Sequence[Stream]) -> Facts:
     _course(facts, by_kind)
     own_kinds = by_kind if len(streams) == 1 else _by_kind(ordered(own.events))
     _leaving(facts, own_kinds, own.key)
-    facts.status = _status(facts)
+    facts.status = _status(facts).value
     if facts.status == Status.ANSWERED and not facts.handed_over and facts.last_reply_at:
         facts.idle_close_at = facts.last_reply_at + IDLE_CLOSE
     return facts
