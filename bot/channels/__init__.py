@@ -3,8 +3,10 @@
 from bot.channels.base import Channel
 from bot.channels.rasa import Rasa
 from bot.channels.web import Web
+from bot.channels.wechat import WeChat
 
 CHANNELS: dict[str, type[Channel]] = {
     Rasa.kind: Rasa,
     Web.kind: Web,
+    WeChat.kind: WeChat,
 }

@@ -92,7 +92,7 @@ def test_a_providers_time_is_believed_within_its_limits(offset, expected, suspec
 
 
 @pytest.mark.parametrize(
-    "text", ["a\x00b", "\ud800 lone", "x" * 60_000, "\u202ea\u200b", "🙂" * 99]
+    "text", ["a\x00b", "\ud800 lone", "x" * 60_000, "\u202ea", "🙂" * 99]
 )
 def test_any_text_can_be_stored(patron, session, text):
     patron.says(text)
