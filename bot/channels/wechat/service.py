@@ -19,6 +19,9 @@ MINUTE_QUOTA_PAUSE = 60.0  # seconds after 45011
 DAILY_QUOTA_PAUSE = 7200.0
 # Undocumented: reported for menus sent from test accounts.
 MENU_REFUSED = 40200
+# Unverified recollection: this server is not on the account's IP allow-list.
+ADDRESS_REFUSED = 40164
+ADDRESS_PAUSE = 600.0  # seconds for someone to list it
 TOKEN_REFUSED = {40001, 40014, 42001}
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -31,11 +34,11 @@ _KNOWN: dict[int, tuple[SendFailure, str, float | None]] = {
     42001: (_RETRY, "the access token has expired", None),
     45009: (_RETRY, "the account has used up its daily quota of calls", DAILY_QUOTA_PAUSE),
     45011: (_RETRY, "too many calls within a minute", MINUTE_QUOTA_PAUSE),
-    # The error is the address's, not the message's: once listed, the same message goes out.
-    40164: (
+    # Not the message's fault: once the address is listed, the same message goes out.
+    ADDRESS_REFUSED: (
         _RETRY,
         "this server's address is not on the account's IP allow-list",
-        DAILY_QUOTA_PAUSE / 12,
+        ADDRESS_PAUSE,
     ),
     45015: (_CLOSED, "the patron has not written within the time that WeChat allows", None),
     45047: (_CLOSED, "no more messages are allowed before the patron writes again", None),
