@@ -11,8 +11,6 @@ from bot.channels.base import SendError, SendFailure, TokenStore
 from bot.channels.wechat.account import Account
 
 TIMEOUT = httpx.Timeout(6.0, connect=3.0, pool=3.0)  # seconds; a lease lasts 60
-# Documented: a new token is issued five minutes before the old one ends, and both work then.
-RENEWED_EARLY = 300.0
 MINUTE_QUOTA_PAUSE = 60.0  # seconds after 45011
 # Undocumented when exactly a daily quota returns; with the outbox's 12 attempts, two hours
 # between them span a day.
@@ -109,7 +107,7 @@ class CustomerService:
         token, seconds = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not token or not isinstance(seconds, int):
             raise self._refusal(answer)
-        return token, max(seconds - RENEWED_EARLY, 0.0)
+        return token, float(seconds)
 
     def _post_message(self, token: str, message: dict[str, Any]) -> dict[str, Any]:
         path = "/cgi-bin/message/custom/send"

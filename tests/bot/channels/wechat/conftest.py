@@ -18,6 +18,7 @@ from tests.fakes.wechat import Call, Credentials, Platform
 
 PAYLOADS = Path(__file__).parent / "payloads"
 NOON = datetime.fromtimestamp(1795305600, UTC)  # of the recorded payloads
+EARLY = timedelta(minutes=5)  # a token is renewed this long before it ends
 SETTINGS = {
     "token": "readingRoom7",
     "app_id": "wx5d1f0c7e9a2b4c68",
@@ -51,7 +52,7 @@ class Tokens:
     ) -> str:
         with self.lock:
             token, ends = self.cached.get(key, ("", self.clock()))
-            if token and token != stale and ends > self.clock():
+            if token and token != stale and ends - EARLY > self.clock():
                 return token
             self.fetches += 1
             token, seconds = fetch()
