@@ -160,7 +160,9 @@ class Calendar:
         )
 
     def local_date(self, at: datetime) -> date:
-        """The date that the calendar's clocks show."""
+        """The date that the calendar's clocks show. Raises ValueError without an offset."""
+        if at.tzinfo is None:
+            raise ValueError(f"{at!r} has no offset; give an instant with a time zone")
         return at.astimezone(self.tz).date()
 
     def spans_on(self, day: date) -> tuple[tuple[datetime, datetime], ...]:

@@ -22,12 +22,14 @@ from tracker.fold import (
     FOLLOW_UP,
     GONE,
     PATRON,
+    EventData,
     Facts,
     Kind,
     Status,
     Stream,
     fold,
 )
+from tracker.memory import memory_of
 from tracker.models import Consultation, DirtyDay, Event, Library, Miss
 from tracker.streams import families
 
@@ -96,6 +98,7 @@ def open_consultation(
     _apply(consultation, fold([stream]))
     session.add(consultation)
     session.flush()
+    memory_of(session).events[consultation.id] = []
     data = {"language": language} if language else None
     _append(session, consultation, Kind.MESSAGE, at=received, now=now, by=by, text=text, data=data)
     return consultation
@@ -554,13 +557,25 @@ def survivor(session: Session, consultation: Consultation) -> Consultation:
 def refold(session: Session, consultation: Consultation, *, now: datetime) -> None:
     """Write the row anew from the events: its own and those of what was merged into it."""
     session.flush()
-    days = {_local_day(consultation)}
-    _apply(consultation, fold(streams_of(session, consultation)))
-    _set_deadlines(session, consultation, now=now)
-    days.add(_local_day(consultation))
-    for day in sorted(days):
-        session.add(DirtyDay(library_id=consultation.library_id, day=day))
+    memory_of(session).events.pop(consultation.id, None)
+    _write(session, consultation, streams_of(session, consultation), now=now)
     session.flush()
+
+
+def _write(
+    session: Session, consultation: Consultation, streams: Sequence[Stream], *, now: datetime
+) -> None:
+    """Fold, set the deadlines, and mark the days whose counts may have changed."""
+    days = {_local_day(consultation)}
+    received_at = consultation.received_at
+    _apply(consultation, fold(streams))
+    _set_deadlines(session, consultation, moved=consultation.received_at != received_at, now=now)
+    days.add(_local_day(consultation))
+    marked = memory_of(session).dirty
+    for day in sorted(days):
+        if (consultation.library_id, day) not in marked:
+            marked.add((consultation.library_id, day))
+            session.add(DirtyDay(library_id=consultation.library_id, day=day))
 
 
 def _local_day(consultation: Consultation) -> Any:
@@ -589,19 +604,23 @@ def _append(
     data: dict[str, Any] | None = None,
 ) -> Event:
     """Add an event and refold, with the row locked: of two at once, the second sees both."""
-    session.flush()
-    session.refresh(consultation, with_for_update=True)
+    alone = _locked(session, consultation)
     event = Event(
         library_id=consultation.library_id,
         consultation_id=consultation.id,
         kind=kind.value,
-        at=_placed(session, consultation, kind, at),
+        at=_placed(session, consultation, alone, kind, at),
         recorded_at=now,
         by=by,
         text=text,
         data=data,
     )
     session.add(event)
+    if alone is not None and kind is not Kind.MERGED:
+        alone.append(EventData(event.kind, event.at, by, text, data))
+        own = Stream(consultation.key, consultation.opened_at, consultation.opened_channel, alone)
+        _write(session, consultation, [own], now=now)
+        return event
     refold(session, consultation, now=now)
     if consultation.merged_into is not None:
         target = survivor(session, consultation)
@@ -611,21 +630,34 @@ def _append(
     return event
 
 
-def _placed(session: Session, consultation: Consultation, kind: Kind, at: datetime) -> datetime:
+def _locked(session: Session, consultation: Consultation) -> list[EventData] | None:
+    """Lock the row until the commit; its events, or None where a merge plays a part."""
+    memory = memory_of(session)
+    known = memory.events.get(consultation.id)
+    if known is not None:
+        return known
+    session.flush()
+    session.refresh(consultation, with_for_update=True)
+    streams = streams_of(session, consultation)
+    if len(streams) > 1 or consultation.merged_into is not None:
+        return None
+    events = memory.events[consultation.id] = list(streams[0].events)
+    return events
+
+
+def _placed(
+    session: Session,
+    consultation: Consultation,
+    alone: Sequence[EventData] | None,
+    kind: Kind,
+    at: datetime,
+) -> datetime:
     """Not before the receipt, and after what it undoes."""
     at = max(at, consultation.opened_at)
     if kind not in UNDOES:
         return at
-    taken = set(
-        session.scalars(
-            select(Event.at).where(
-                Event.library_id == consultation.library_id,
-                Event.consultation_id == consultation.id,
-                Event.kind.in_(UNDOES[kind]),
-                Event.at >= at,
-            )
-        )
-    )
+    events = alone if alone is not None else events_of(session, consultation)
+    taken = {event.at for event in events if event.kind in UNDOES[kind]}
     while at in taken:
         at += TICK
     return at
@@ -659,8 +691,27 @@ def deadlines_of(
     return running
 
 
-def _set_deadlines(session: Session, consultation: Consultation, *, now: datetime) -> None:
-    """Next-day due by the calendar that was in force, and when the sweep must look."""
+def _set_deadlines(
+    session: Session, consultation: Consultation, *, moved: bool, now: datetime
+) -> None:
+    """Next-day due by the calendar that was in force, and when the sweep must look.
+
+    `moved`: a merge has changed the receipt, on which the next-day due depends.
+    """
+    if consultation.calendar_version is None or moved:
+        _set_next_day_due(session, consultation)
+    running = deadlines(consultation)
+    if any(due <= now for _, due in running):
+        noticed = set(
+            session.execute(
+                select(Miss.clock, Miss.due_at).where(Miss.consultation_id == consultation.id)
+            ).tuples()
+        )
+        running = [item for item in running if item not in noticed]
+    consultation.next_due_at = min((due for _, due in running), default=None)
+
+
+def _set_next_day_due(session: Session, consultation: Consultation) -> None:
     current = (
         calendars.desk(session, consultation.library_id)
         if consultation.calendar_version is None
@@ -671,12 +722,3 @@ def _set_deadlines(session: Session, consultation: Consultation, *, now: datetim
         consultation.next_day_due_at = current.calendar.next_opening_day_due(
             consultation.received_at
         )
-    running = deadlines(consultation)
-    if any(due <= now for _, due in running):
-        noticed = set(
-            session.execute(
-                select(Miss.clock, Miss.due_at).where(Miss.consultation_id == consultation.id)
-            ).tuples()
-        )
-        running = [item for item in running if item not in noticed]
-    consultation.next_due_at = min((due for _, due in running), default=None)

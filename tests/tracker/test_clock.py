@@ -1,0 +1,414 @@
+"""Opening hours and deadlines: the worked cases, a naive oracle, and calendars gone wrong."""
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.tracker.clock_oracle import MinuteOracle
+from tests.tracker.samples import desk_document, week
+from tracker.clock import (
+    Calendar,
+    day_bounds,
+    evaluate_cases,
+    first_instant,
+    parse_instant,
+    within_24h,
+)
+from tracker.errors import BadCalendar
+
+
+def wall(*parts: int) -> datetime:
+    """A wall time: what a clock shows, without saying where."""
+    return datetime(*parts)  # type: ignore[arg-type]  # noqa: DTZ001
+
+
+CASES = json.loads((Path(__file__).parent / "cases" / "business_time_cases.json").read_text())
+BY_ID = {case["id"]: case for case in CASES["cases"]}
+RESULTS = evaluate_cases(CASES)
+
+
+def without_expectations() -> dict[str, Any]:
+    cases = [{k: v for k, v in case.items() if k != "expect"} for case in CASES["cases"]]
+    return {**CASES, "cases": cases}
+
+
+@pytest.mark.parametrize("case", sorted(BY_ID))
+def test_every_worked_case_comes_out(case: str) -> None:
+    expected = {k: v for k, v in BY_ID[case]["expect"].items() if not k.startswith("naive")}
+
+    assert {name: RESULTS[case][name] for name in expected} == expected
+
+
+def test_the_evaluation_reads_no_expectations() -> None:
+    assert evaluate_cases(without_expectations()) == RESULTS
+
+
+@pytest.mark.parametrize("case", [c for c in BY_ID if "naive_calendar" in BY_ID[c]])
+def test_ignoring_make_up_days_gives_the_wrong_opening_time(case: str) -> None:
+    item = BY_ID[case]
+    naive = Calendar.from_document(CASES["calendars"][item["naive_calendar"]])
+
+    seconds = naive.open_seconds(
+        parse_instant(item["received_at"]), parse_instant(item["answered_at"])
+    )
+
+    assert seconds == item["expect"]["naive_open_seconds"] != item["expect"]["open_seconds"]
+
+
+def test_an_evaluation_needs_a_known_calendar() -> None:
+    case = {**CASES["cases"][0], "calendar": "ATLANTIS"}
+
+    with pytest.raises(BadCalendar, match="ATLANTIS"):
+        evaluate_cases({**CASES, "cases": [case]})
+
+
+def test_an_unanswered_case_has_deadlines_but_no_durations() -> None:
+    case = {k: v for k, v in BY_ID["BT01"].items() if k not in ("answered_at", "expect")}
+
+    result = evaluate_cases({**CASES, "cases": [case]})["BT01"]
+
+    assert result["next_opening_day_due"] == "2026-03-11T09:00:00Z"
+    assert result["open_minutes_due"] == "2026-03-11T00:45:00Z"
+    assert result["open_seconds"] is result["elapsed_seconds"] is result["within_24h"] is None
+    assert result["within_next_opening_day"] is None
+
+
+def test_an_answer_before_its_question_is_within_nothing() -> None:
+    case = {**BY_ID["BT01"], "answered_at": "2026-03-10T01:14:59Z"}
+
+    result = evaluate_cases({**CASES, "cases": [case]})["BT01"]
+
+    assert result["elapsed_seconds"] == -1
+    assert result["open_seconds"] == 0
+    assert result["within_24h"] is False
+    assert result["within_next_opening_day"] is False
+
+
+# --- the oracle ---------------------------------------------------------------------
+
+SWITCHES = (  # zone, and a local date near which its clocks do something
+    ("Asia/Shanghai", date(2026, 2, 14)),
+    ("America/New_York", date(2026, 3, 8)),
+    ("America/New_York", date(2026, 11, 1)),
+    ("Australia/Lord_Howe", date(2026, 4, 5)),
+    ("Australia/Lord_Howe", date(2026, 10, 4)),
+    ("Africa/Cairo", date(2026, 4, 24)),
+    ("Africa/Cairo", date(2026, 10, 30)),
+    ("Asia/Kathmandu", date(2026, 5, 1)),
+    ("America/St_Johns", date(2026, 11, 1)),
+    ("Pacific/Apia", date(2011, 12, 30)),
+    ("Pacific/Chatham", date(2026, 4, 5)),
+    ("America/Sao_Paulo", date(2018, 11, 4)),
+    ("America/Havana", date(2026, 11, 1)),
+    ("Asia/Beirut", date(2026, 3, 29)),
+    ("Europe/Berlin", date(2026, 10, 25)),
+    ("Antarctica/Troll", date(2026, 3, 29)),
+)
+
+
+def clock_text(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def random_spans(dice: random.Random) -> list[list[str]]:
+    kind = dice.random()
+    if kind < 0.2:
+        return []
+    if kind < 0.3:
+        return [["00:00", "24:00"]]
+    spans = []
+    for _ in range(dice.choice((1, 1, 2, 3))):
+        start = dice.randrange(0, 24 * 60, dice.choice((1, 15, 30)))
+        end = start + dice.randrange(1, dice.choice((60, 600, 20 * 60)))
+        wrapped = end - 24 * 60 if end > 24 * 60 and dice.random() < 0.5 else end
+        spans.append([clock_text(start), clock_text(wrapped)])
+    return spans
+
+
+def random_calendar(dice: random.Random, zone: str, middle: date) -> dict[str, Any]:
+    versions = [{"valid_from": "1990-01-01", "weekly": random_week(dice)}]
+    if dice.random() < 0.3:
+        later = middle + timedelta(days=dice.randrange(-3, 4))
+        versions.append({"valid_from": later.isoformat(), "weekly": random_week(dice)})
+    exceptions = {
+        (middle + timedelta(days=dice.randrange(-4, 6))).isoformat(): random_spans(dice)
+        for _ in range(dice.randrange(4))
+    }
+    return {"tz": zone, "versions": versions, "exceptions": exceptions}
+
+
+def random_week(dice: random.Random) -> dict[str, list[list[str]]]:
+    if dice.random() < 0.05:
+        return {}
+    return {name: random_spans(dice) for name in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+
+
+def random_calendars(count: int, seed: int) -> Iterator[tuple[random.Random, dict[str, Any], date]]:
+    for number in range(count):
+        dice = random.Random(f"{seed}-{number}")
+        zone, middle = dice.choice(SWITCHES)
+        yield dice, random_calendar(dice, zone, middle), middle
+
+
+CALENDARS = 200
+QUESTIONS = 5  # per calendar: 1,000 in all
+
+
+def test_the_clock_agrees_with_a_minute_by_minute_oracle() -> None:
+    asked = 0
+    for dice, document, middle in random_calendars(CALENDARS, seed=2026):
+        noon = datetime(middle.year, middle.month, middle.day, 12, tzinfo=UTC)
+        first, last = noon - timedelta(days=4), noon + timedelta(days=9)
+        oracle = MinuteOracle(document, first - timedelta(days=2), last)
+        calendar = Calendar.from_document(document)
+        for _ in range(QUESTIONS):
+            asked += 1
+            start = first + timedelta(minutes=dice.randrange(6 * 1440))
+            end = start + timedelta(minutes=dice.randrange(2 * 1440))
+            pauses = []
+            for _ in range(dice.choice((0, 0, 1, 2))):
+                begin = start + timedelta(minutes=dice.randrange(-600, 1440))
+                pauses.append((begin, begin + timedelta(minutes=dice.randrange(900))))
+            target = dice.randrange(700)
+            context = f"{document} {start} {end} {pauses} {target}"
+
+            assert calendar.is_open(start) == oracle.is_open(start), context
+            assert calendar.open_seconds(start, end, pauses) == oracle.open_seconds(
+                start, end, pauses
+            ), context
+            expected_due = oracle.due(start, target, pauses)
+            if expected_due is not None:
+                assert calendar.due(start, target, pauses) == expected_due, context
+            expected_day = oracle.next_opening_day_due(start)
+            if expected_day is not None and expected_day < last - timedelta(days=2):
+                assert calendar.next_opening_day_due(start) == expected_day, context
+            opening = calendar.next_opening(start)
+            if opening is not None and opening < last:
+                assert oracle.is_open(opening), context
+                assert opening == start or not oracle.is_open(opening - timedelta(minutes=1))
+    assert asked == CALENDARS * QUESTIONS
+
+
+# --- single rules -----------------------------------------------------------------------
+
+
+def test_an_overnight_span_counts_for_the_date_it_starts_on() -> None:
+    document = desk_document(
+        versions=[{"valid_from": "1990-01-01", "weekly": {"fri": [["20:00", "02:00"]]}}],
+        exceptions={"2026-03-14": []},
+    )
+    calendar = Calendar.from_document(document)
+    saturday = parse_instant("2026-03-14T01:00:00+08:00")
+
+    assert calendar.is_open(saturday)
+    assert calendar.next_opening_day_due(parse_instant("2026-03-12T12:00:00+08:00")) == (
+        parse_instant("2026-03-14T02:00:00+08:00")
+    )
+    assert calendar.local_date(saturday) == date(2026, 3, 14)
+
+
+@pytest.mark.parametrize("end", ["02:00", "26:00"])
+def test_past_midnight_can_be_written_in_two_ways(end: str) -> None:
+    weekly = {"fri": [["20:00", end]]}
+    calendar = Calendar.from_document(
+        desk_document(versions=[{"valid_from": "1990-01-01", "weekly": weekly}])
+    )
+
+    spans = calendar.spans_on(date(2026, 3, 13))
+
+    assert [shut - opened for opened, shut in spans] == [timedelta(hours=6)]
+
+
+def test_overlapping_spans_count_once_and_the_last_to_shut_ends_the_day() -> None:
+    weekly = {"tue": [["08:00", "20:00"], ["09:00", "10:00"]]}
+    calendar = Calendar.from_document(
+        desk_document(versions=[{"valid_from": "1990-01-01", "weekly": weekly}])
+    )
+    monday = parse_instant("2026-03-09T12:00:00+08:00")
+
+    assert calendar.open_seconds(monday, monday + timedelta(days=2)) == 12 * 3600
+    assert calendar.next_opening_day_due(monday) == parse_instant("2026-03-10T20:00:00+08:00")
+
+
+def test_round_the_clock_goes_on_over_new_year() -> None:
+    weekly = {name: [["00:00", "24:00"]] for name in week()}
+    calendar = Calendar.from_document(
+        desk_document(tz="UTC", versions=[{"valid_from": "2025-12-30", "weekly": weekly}])
+    )
+    start = datetime(2025, 12, 31, tzinfo=UTC)
+
+    assert calendar.open_seconds(start, start + timedelta(days=400)) == 400 * 86_400
+    assert calendar.due(start, 400 * 1440) == start + timedelta(days=400)
+    assert calendar.next_opening(start) == start
+    assert not calendar.is_open(datetime(2025, 12, 29, 23, 59, tzinfo=UTC))
+    assert calendar.next_opening(datetime(2025, 1, 1, tzinfo=UTC)) == datetime(
+        2025, 12, 30, tzinfo=UTC
+    )
+
+
+def test_closing_time_is_told_while_open() -> None:
+    calendar = Calendar.from_document(desk_document())
+
+    assert calendar.closes_at(parse_instant("2026-03-10T09:00:00+08:00")) == parse_instant(
+        "2026-03-10T17:00:00+08:00"
+    )
+    assert calendar.closes_at(parse_instant("2026-03-10T17:00:00+08:00")) is None
+
+
+def test_closing_time_is_found_on_the_other_side_of_new_year() -> None:
+    calendar = Calendar.from_document(
+        desk_document(
+            tz="UTC",
+            versions=[{"valid_from": "1990-01-01", "weekly": {"thu": [["20:00", "04:00"]]}}],
+        )
+    )
+
+    assert calendar.closes_at(datetime(2026, 12, 31, 21, tzinfo=UTC)) == datetime(
+        2027, 1, 1, 4, tzinfo=UTC
+    )
+
+
+def test_a_desk_that_opens_only_by_exception_is_found_years_ahead() -> None:
+    calendar = Calendar.from_document(
+        desk_document(versions=[], exceptions={"2039-05-04": [["10:00", "11:00"]]})
+    )
+    now = parse_instant("2026-03-10T09:00:00+08:00")
+    only = parse_instant("2039-05-04T10:00:00+08:00")
+
+    assert calendar.next_opening(now) == only
+    assert calendar.next_opening_day_due(now) == only + timedelta(hours=1)
+    assert calendar.due(now, 60) == only + timedelta(hours=1)
+    assert calendar.due(now, 61) is None
+    assert calendar.next_opening(only + timedelta(hours=1)) is None
+
+
+def test_a_date_that_clocks_skip_is_no_opening_day() -> None:
+    weekly = {name: [["09:00", "17:00"]] for name in week()}
+    calendar = Calendar.from_document(
+        desk_document(tz="Pacific/Apia", versions=[{"valid_from": "1990-01-01", "weekly": weekly}])
+    )
+    received = parse_instant("2011-12-29T12:00:00-10:00")
+
+    assert calendar.spans_on(date(2011, 12, 30)) == ()
+    assert calendar.next_opening_day_due(received) == parse_instant("2011-12-31T17:00:00+14:00")
+
+
+def test_due_zero_is_the_start_and_negative_minutes_are_refused() -> None:
+    calendar = Calendar.from_document(desk_document())
+    night = parse_instant("2026-03-10T03:00:00+08:00")
+
+    assert calendar.due(night, 0) == night
+    with pytest.raises(ValueError, match="-1"):
+        calendar.due(night, -1)
+
+
+def test_a_pause_without_end_stops_the_clock_for_good() -> None:
+    calendar = Calendar.from_document(desk_document())
+    start = parse_instant("2026-03-10T09:00:00+08:00")
+    pause = start + timedelta(hours=1)
+
+    assert calendar.open_seconds(start, start + timedelta(hours=5), [(pause, None)]) == 3600
+    assert calendar.due(start, 60, [(pause, None)]) == pause
+    assert calendar.due(start, 61, [(pause, None)]) is None
+
+
+def test_a_pause_that_ends_before_it_begins_is_none() -> None:
+    calendar = Calendar.from_document(desk_document())
+    start = parse_instant("2026-03-10T09:00:00+08:00")
+    backwards = [(start + timedelta(hours=2), start + timedelta(hours=1))]
+
+    assert calendar.open_seconds(start, start + timedelta(hours=3), backwards) == 3 * 3600
+
+
+def test_time_does_not_run_backwards() -> None:
+    calendar = Calendar.from_document(desk_document())
+    start = parse_instant("2026-03-10T09:00:00+08:00")
+
+    assert calendar.open_seconds(start, start - timedelta(hours=5)) == 0
+
+
+def test_24_hours_are_in_to_the_second() -> None:
+    received = parse_instant("2026-03-10T02:00:00Z")
+    day = timedelta(days=1)
+
+    assert within_24h(received, received)
+    assert within_24h(received, received + day)
+    assert not within_24h(received, received + day + timedelta(microseconds=1))
+    assert not within_24h(received, received - timedelta(microseconds=1))
+    assert not within_24h(received, None)
+
+
+def test_a_wall_time_shown_twice_is_the_first_and_one_never_shown_the_next() -> None:
+    new_york = ZoneInfo("America/New_York")
+
+    assert first_instant(wall(2026, 11, 1, 1, 30), new_york) == parse_instant(
+        "2026-11-01T01:30:00-04:00"
+    )
+    assert first_instant(wall(2026, 3, 8, 2, 30), new_york) == parse_instant(
+        "2026-03-08T03:00:00-04:00"
+    )
+
+
+def test_a_local_day_without_midnight_begins_when_clocks_do() -> None:
+    begin, end = day_bounds(date(2026, 4, 24), ZoneInfo("Africa/Cairo"))
+
+    assert begin == parse_instant("2026-04-24T01:00:00+03:00")
+    assert end - begin == timedelta(hours=23)
+
+
+def test_years_not_announced_yet_are_provisional() -> None:
+    calendar = Calendar.from_document(desk_document(unconfirmed_years=[2027]))
+
+    assert calendar.is_provisional(parse_instant("2026-12-31T23:00:00Z"))
+    assert not calendar.is_provisional(parse_instant("2026-12-31T12:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ([], "object"),
+        ({}, "tz is missing"),
+        (desk_document(tz="+08:00"), "IANA"),
+        (desk_document(tz="Mars/Olympus"), "IANA"),
+        (desk_document(tz="../../etc/passwd"), "IANA"),
+        (desk_document(tz=""), "IANA"),
+        (desk_document(versions="daily"), "versions is not a list"),
+        (desk_document(versions=[{"valid_from": "1990-01-01"}]), "weekly"),
+        (desk_document(versions=[{"weekly": {}}]), "date"),
+        (desk_document(versions=[{"valid_from": "tomorrow", "weekly": {}}]), "tomorrow"),
+        (desk_document(versions=[{"valid_from": "1990-01-01", "weekly": {"Monday": []}}]), "Mon"),
+        (desk_document(exceptions=["2026-01-01"]), "exceptions"),
+        (desk_document(exceptions={"2026-02-30": []}), "2026-02-30"),
+        (desk_document(exceptions={"2026-01-01": "closed"}), "2026-01-01"),
+        (desk_document(exceptions={"2026-01-01": [["08:00"]]}), "pair"),
+        (desk_document(exceptions={"2026-01-01": [["8", "17:00"]]}), "08:30"),
+        (desk_document(exceptions={"2026-01-01": [["08:61", "17:00"]]}), "08:61"),
+        (desk_document(exceptions={"2026-01-01": [["08:00", "49:00"]]}), "49:00"),
+        (desk_document(exceptions={"2026-01-01": [["24:00", "25:00"]]}), "before 24:00"),
+        (desk_document(unconfirmed_years=["2027"]), "numbers"),
+    ],
+)
+def test_a_calendar_that_cannot_be_read_says_why(document: Any, complaint: str) -> None:
+    with pytest.raises(BadCalendar, match=complaint):
+        Calendar.from_document(document)
+
+
+@pytest.mark.parametrize(
+    "ask", ["is_open", "next_opening", "closes_at", "next_opening_day_due", "local_date"]
+)
+def test_an_instant_without_offset_is_refused(ask: str) -> None:
+    calendar = Calendar.from_document(desk_document())
+
+    with pytest.raises(ValueError, match="offset"):
+        getattr(calendar, ask)(wall(2026, 3, 10, 9))
+
+
+def test_an_instant_needs_its_offset_in_writing_too() -> None:
+    with pytest.raises(ValueError, match="offset"):
+        parse_instant("2026-03-10T09:00:00")
