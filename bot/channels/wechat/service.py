@@ -140,7 +140,7 @@ class CustomerService:
             raise _http_error(response.status_code)
         try:
             answer = json.loads(response.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict) or not isinstance(answer.get("errcode", 0), int):
             message = "WeChat answered something that cannot be read."
