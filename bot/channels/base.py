@@ -1,14 +1,22 @@
-"""What a channel is: its declaration, and the four things that it can do."""
+"""What a channel is: its declaration, and the four things that it can do.
 
-from collections.abc import Callable, Mapping, Sequence
+Below that: what several channels need to read a request, to shape text and to call a platform.
+"""
+
+import hmac
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
-from bot.messages import Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import Choice, Received, Reply, WebhookRequest, WebhookResponse
 
 
 class Refused(Exception):
@@ -150,3 +158,372 @@ ChannelFactory = Callable[..., Channel]
 Settings = Mapping[str, str]
 Json = dict[str, Any]
 Http = httpx.Client
+
+
+# --- settings ----------------------------------------------------------------------------
+
+_PRINTABLE = re.compile(r"[!-~]+")
+_THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
+
+
+def read_settings(
+    declaration: Declaration, settings: Mapping[str, str], *, free_text: Collection[str] = ()
+) -> dict[str, str]:
+    """The settings that are filled in, trimmed.
+
+    Raises ValueError with a sentence for each that is missing or wrong. All but `free_text`
+    must be printable ASCII, because they travel in headers and addresses.
+    """
+    given = {name: value.strip() for name, value in settings.items() if value.strip()}
+    trouble = [
+        f"The setting {name} is missing."
+        for name in declaration.required_settings
+        if name not in given
+    ]
+    trouble += [
+        f"The setting {name} must be letters, digits and signs without spaces."
+        for name, value in given.items()
+        if name not in free_text and not _PRINTABLE.fullmatch(value)
+    ]
+    if not _is_safe_address(given.get("api_base", "https://localhost")):
+        trouble.append("The setting api_base must be an https:// address.")
+    if trouble:
+        raise ValueError(" ".join(trouble))
+    return given
+
+
+def _is_safe_address(address: str) -> bool:
+    """Secrets travel there: encrypted, or to a stand-in on this very machine."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if not host or parts.query or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
+
+
+# --- reading a request -------------------------------------------------------------------
+
+MAX_JSON = 1024 * 1024  # bytes; a batch of messages stays far under it
+MAX_IDENTIFIER = 255  # characters
+EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)  # no platform here is older
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes neither
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def same(expected: str, given: str) -> bool:
+    """Compare secrets in constant time; as bytes, because comparing text fails on non-ASCII."""
+    return hmac.compare_digest(
+        expected.encode("utf-8", "surrogatepass"), given.encode("utf-8", "surrogatepass")
+    )
+
+
+def json_object(body: bytes, *, limit: int = MAX_JSON) -> Json:
+    """The JSON object in a request's body. Raises Refused, whatever is wrong with it."""
+    if len(body) > limit:
+        raise Refused("the message is too large", status=413)
+    try:
+        found = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError):  # ValueError: bad UTF-8 and endless digits, too
+        raise Refused("the message is not JSON", status=400) from None
+    if not isinstance(found, dict):
+        raise Refused("the message is not a JSON object", status=400)
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def member(fields: Json, *path: str) -> Json:
+    """The object at the end of the path, empty where there is none."""
+    for name in path:
+        found = fields.get(name)
+        if not isinstance(found, dict):
+            return {}
+        fields = found
+    return fields
+
+
+def members(fields: Json, name: str) -> list[Json]:
+    """The objects in a list, without whatever else is in it."""
+    found = fields.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def words(fields: Json, name: str) -> str:
+    """A text as it can be stored and shown; empty where there is none."""
+    found = fields.get(name)
+    return storable(found) if isinstance(found, str) else ""
+
+
+def storable(text: str) -> str:
+    """Text without what a database refuses: NUL, and halves of a character."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def identifier(fields: Json, name: str) -> str:
+    """An id that must be there, as text. Raises Refused with status 400."""
+    found = fields.get(name)
+    if isinstance(found, int) and not isinstance(found, bool):
+        found = str(found)
+    if not isinstance(found, str) or not 1 <= len(found) <= MAX_IDENTIFIER:
+        raise Refused(f"{name} is missing or no id", status=400)
+    if _CONTROL.search(found):
+        raise Refused(f"{name} holds control characters", status=400)
+    return found
+
+
+def instant(value: object, *, per_second: int = 1) -> datetime | None:
+    """The platform's time, from a number or its digits; None where it cannot be one."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    if not EARLIEST.timestamp() <= value / per_second <= LATEST.timestamp():
+        return None
+    return datetime.fromtimestamp(value / per_second, UTC)
+
+
+def place(fields: Json, latitude: str = "latitude", longitude: str = "longitude") -> str | None:
+    """A location as a geo: address; None where the numbers are missing."""
+    found = [fields.get(latitude), fields.get(longitude)]
+    try:
+        north, east = (float(value) for value in found if isinstance(value, int | float | str))
+    except (ValueError, OverflowError):  # not two numbers
+        return None
+    if not (-90 <= north <= 90 and -180 <= east <= 180):
+        return None
+    return f"geo:{north:g},{east:g}"
+
+
+# --- shaping text ------------------------------------------------------------------------
+
+ELLIPSIS = "…"
+_GOOD_BREAKS = ("\n", "。", "！", "？", ". ", "! ", "? ", "，", ", ", " ")
+_JOINER = "\u200d"
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
+_HAN = re.compile("[\u3400-\u9fff]")
+
+
+def measure(text: str, unit: str) -> int:
+    """How long a text is in a channel's unit: chars, bytes or utf16."""
+    if unit == "bytes":
+        return len(text.encode("utf-8", "replace"))
+    if unit == "utf16":
+        return len(text.encode("utf-16-le", "replace")) // 2
+    return len(text)
+
+
+def said(reply: Reply) -> str:
+    """What a reply says, after the question that a late answer belongs to, with its link."""
+    text = storable(reply.text).strip()
+    if reply.quote:
+        quote = one_line(reply.quote)
+        text = (f"「{quote}」" if _HAN.search(quote) else f"“{quote}”") + f"\n{text}"
+    if reply.link and reply.link not in text:
+        text = f"{text}\n{storable(reply.link)}"
+    return text
+
+
+def said_with_choices(reply: Reply) -> str:
+    """What a reply says, with its choices written out to be answered by number or words.
+
+    A number counts all choices in their order, as the typed answer will be understood. A
+    rating is answered by its words, so that an answer does not end in a questionnaire.
+    """
+    numbered = [
+        f"{number}. {one_line(choice.label)}"
+        for number, choice in enumerate(reply.choices, start=1)
+        if not _is_rating(choice)
+    ]
+    rating = " / ".join(one_line(choice.label) for choice in reply.choices if _is_rating(choice))
+    blocks = [said(reply), "\n".join(numbered), f"[{rating}]" if rating else ""]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def split(text: str, limit: TextLimit) -> list[str]:
+    """The text in as few parts as fit, cut where a reader would pause."""
+    if limit.limit is None:
+        return [text]
+    parts = []
+    while measure(text, limit.unit) > limit.limit:
+        head = _good_break(_head(text, limit.limit, limit.unit))
+        parts.append(head.rstrip())
+        text = text[len(head) :].lstrip()
+    return [part for part in (*parts, text) if part] or [text]
+
+
+def shorten(text: str, limit: int, unit: str = "chars") -> str:
+    """The text on one line, ended by an ellipsis where it had to be cut."""
+    text = one_line(text)
+    if measure(text, unit) <= limit:
+        return text
+    return _head(text, limit - measure(ELLIPSIS, unit), unit).rstrip() + ELLIPSIS
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and doubled spaces."""
+    return " ".join(storable(text).split())
+
+
+def _is_rating(choice: Choice) -> bool:
+    return choice.payload.split(" ", 1)[0] == "/helped"
+
+
+def _head(text: str, limit: int, unit: str) -> str:
+    """As much of the text as fits, never ending inside what reads as one character."""
+    cut = 0
+    used = 0
+    for character in text:
+        used += measure(character, unit)
+        if used > limit:
+            break
+        cut += 1
+    whole = cut
+    while 0 < whole < len(text) and _continues(text, whole):
+        whole -= 1
+    return text[: whole or max(cut, 1)]
+
+
+def _continues(text: str, cut: int) -> bool:
+    """Whether the character at `cut` belongs to the one before it: an accent, an emoji's part."""
+    following = text[cut]
+    return (
+        unicodedata.category(following).startswith("M")
+        or _JOINER in (following, text[cut - 1])
+        or ord(following) in _SKIN_TONES
+    )
+
+
+def _good_break(head: str) -> str:
+    """The head up to its last pause, if that keeps at least half of it."""
+    for mark in _GOOD_BREAKS:
+        end = head.rfind(mark)
+        if end >= len(head) // 2:
+            return head[: end + len(mark)]
+    return head
+
+
+# --- calling a platform ------------------------------------------------------------------
+
+CALL_TIMEOUT = httpx.Timeout(8.0, connect=4.0, pool=4.0)  # seconds; a lease lasts 60
+MAX_PAUSE = 24 * 3600.0  # seconds; no platform's wish is followed for longer
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_Message = TypeVar("_Message")
+
+
+def call(
+    http: httpx.Client,
+    method: str,
+    address: str,
+    *,
+    platform: str,
+    when_lost: SendFailure = SendFailure.UNCERTAIN,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    body: Json | None = None,
+    form: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """Call a platform, with a JSON body or a form. Raises SendError when no answer comes.
+
+    `when_lost` is what a broken connection means: RETRY for questions that change nothing.
+    """
+    content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+    sent = dict(headers or {})
+    if content is not None:
+        sent["content-type"] = "application/json; charset=utf-8"
+    try:
+        return http.request(
+            method,
+            address,
+            params=query,
+            content=content,
+            data=form,
+            headers=sent,
+            timeout=CALL_TIMEOUT,
+            follow_redirects=False,
+        )
+    except httpx.HTTPError as error:
+        # Without the cause: it holds the request, and that holds our token.
+        name = type(error).__name__
+        if isinstance(error, _NOT_SENT):
+            message = f"{platform} could not be reached ({name})."
+            raise SendError(message, failure=SendFailure.RETRY) from None
+        message = f"The connection to {platform} broke before an answer came ({name})."
+        raise SendError(message, failure=when_lost) from None
+
+
+def answered(response: httpx.Response) -> Json:
+    """The JSON object of a platform's answer, empty where it is something else."""
+    try:
+        found = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def status_error(response: httpx.Response, platform: str) -> SendError:
+    """What an HTTP status that is no success means.
+
+    Of these only a gateway's time-out leaves open whether the message went through.
+    """
+    status = response.status_code
+    if status == httpx.codes.GATEWAY_TIMEOUT:
+        failure = SendFailure.UNCERTAIN
+    elif status >= 500 or status == httpx.codes.TOO_MANY_REQUESTS:
+        failure = SendFailure.RETRY
+    else:
+        failure = SendFailure.PERMANENT
+    return SendError(
+        f"{platform} answered with HTTP status {status}.",
+        failure=failure,
+        code=f"http {status}",
+        retry_after=seconds_of(response.headers.get("retry-after")),
+    )
+
+
+def unclear(platform: str) -> SendError:
+    """A success by its status that does not say whether the message was taken."""
+    message = f"{platform}'s answer does not say whether it accepted the message."
+    return SendError(message, failure=SendFailure.UNCERTAIN)
+
+
+def seconds_of(value: object) -> float | None:
+    """How long a platform asks us to wait; None where it does not say so in seconds."""
+    try:
+        seconds = float(value) if isinstance(value, int | float | str) else -1.0
+    except (ValueError, OverflowError):
+        return None
+    return min(seconds, MAX_PAUSE) if seconds >= 0 else None
+
+
+def send_in_order(
+    messages: Sequence[_Message], send: Callable[[_Message], str | None]
+) -> str | None:
+    """Send the parts of one reply; returns the last one's id. Raises SendError.
+
+    What the patron has seen in part is not simply repeated: then a librarian decides.
+    """
+    last = None
+    for number, message in enumerate(messages):
+        try:
+            last = send(message)
+        except SendError as error:
+            if number and error.failure is SendFailure.RETRY:
+                text = f"{number} of {len(messages)} parts were sent. {error}"
+                raise SendError(text, failure=SendFailure.UNCERTAIN, code=error.code) from None
+            raise
+    return last
+
+
+def trouble(check: Callable[[], object]) -> list[str]:
+    """What a health check's question to the platform ran into, as sentences."""
+    try:
+        check()
+    except SendError as error:
+        return [str(error)]
+    return []
