@@ -2,11 +2,13 @@
 
 from bot.channels.base import Channel
 from bot.channels.rasa import Rasa
+from bot.channels.telegram import Telegram
 from bot.channels.web import Web
 from bot.channels.wechat import WeChat
 
 CHANNELS: dict[str, type[Channel]] = {
     Rasa.kind: Rasa,
+    Telegram.kind: Telegram,
     Web.kind: Web,
     WeChat.kind: WeChat,
 }

@@ -1,0 +1,5 @@
+"""Telegram bots."""
+
+from bot.channels.telegram.channel import Telegram
+
+__all__ = ["Telegram"]
