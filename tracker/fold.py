@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import groupby
 from itertools import pairwise
 from json import dumps
 from typing import Any, NamedTuple
@@ -167,14 +168,12 @@ def fold(streams: Sequence[Stream]) -> Facts:
 
 def ordered(events: Iterable[EventData]) -> list[EventData]:
     """The events in the one order that the fold reads them in, each once."""
-    result = sorted(events, key=_moment)
-    if any(_moment(a) == _moment(b) for a, b in pairwise(result)):
-        result.sort(key=_whole)
-        result = [
-            event
-            for position, event in enumerate(result)
-            if position == 0 or _whole(event) != _whole(result[position - 1])
-        ]
+    result: list[EventData] = []
+    for _, same in groupby(sorted(events, key=_moment), key=_moment):
+        tied = list(same)
+        if len(tied) > 1:
+            tied = [next(copies) for _, copies in groupby(sorted(tied, key=_whole), key=_whole)]
+        result += tied
     return result
 
 
