@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session, aliased
 
 from bot.channels import CHANNELS
 from bot.channels.base import Channel, SendError, SendFailure
-from bot.intake import enqueue
 from bot.messages import Reply, ReplyKind
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
+from bot.outbox import accept, accept_pushed, enqueue
 from bot.phrases import phrasebook
-from bot.windows import can_send, spend
+from bot.windows import can_send
 from tracker import consultations
 from tracker.models import Consultation, Library
 
@@ -94,7 +94,7 @@ def reply_as_librarian(
         sent=stored,
     )
     if stored:
-        _count_feedback(session, row, at=now, now=now)
+        accept(session, row, now=now)
         _copy_by_email(session, library, conversation, consultation, reply, by=by, now=now)
     elif not _may_write_late(conversation):
         _use_next_way(row, "this channel cannot carry a late answer", now=now)
@@ -170,7 +170,7 @@ def settle(
     account = row.conversation.account
     if isinstance(result, Sent):
         account.failures_in_row, account.paused_until = 0, None
-        _accept(session, row, result.provider_id, now=now)
+        accept_pushed(session, row, now=now, provider_id=result.provider_id)
     else:
         _log(row, result, now)
         _after_failure(session, row, account, result, now=now, random=random)
@@ -211,7 +211,7 @@ def retry(session: Session, row: Outbox, *, now: datetime) -> None:
 
 def confirm(session: Session, row: Outbox, *, now: datetime) -> None:
     """An uncertain reply did arrive, a librarian says: it counts from its attempt."""
-    _accept(session, row, row.provider_id, now=now)
+    accept_pushed(session, row, now=now)
     session.flush()
 
 
@@ -249,31 +249,6 @@ def _job(row: Outbox) -> Job:
         row.key,
         row.via,
         row.attempts,
-    )
-
-
-def _accept(session: Session, row: Outbox, provider_id: str | None, *, now: datetime) -> None:
-    row.state, row.sent_at, row.provider_id = OutboxState.SENT, now, provider_id
-    row.next_attempt_at = None
-    if row.via is None:
-        row.conversation.windows = spend(row.conversation.windows, now=now)
-    _count_feedback(session, row, at=now, now=now)
-
-
-def _count_feedback(session: Session, row: Outbox, *, at: datetime, now: datetime) -> None:
-    """METRICS.md section 1: feedback is when the channel accepted a public staff message."""
-    if row.consultation_id is None or row.reply["kind"] != ReplyKind.LIBRARIAN:
-        return
-    consultation = session.get_one(Consultation, row.consultation_id)
-    at = max(at, consultation.received_at)
-    consultations.feedback(
-        session,
-        consultation,
-        at=at,
-        now=now,
-        by=row.by,
-        text=row.reply["text"],
-        substantive=row.substantive,
     )
 
 

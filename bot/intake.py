@@ -1,6 +1,5 @@
 """From a verified message to its stored result: once, in order, in one transaction."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,7 +13,8 @@ from bot.channels.base import Declaration
 from bot.conversation import AskedAt, take_turn
 from bot.desk import Desk
 from bot.messages import Inbound, Reply
-from bot.models import ChannelAccount, Conversation, Inbox, Outbox, OutboxState, Patron
+from bot.models import ChannelAccount, Conversation, Inbox, Patron
+from bot.outbox import accept, enqueue, held
 from bot.windows import open_window
 
 PAST_LIMIT = timedelta(days=7)  # METRICS.md section 1: a provider's time is believed within
@@ -55,17 +55,17 @@ def receive(
     declaration = CHANNELS[account.kind].declaration
     stored = _store(session, conversation, inbound, now=now)
     conversation.windows = open_window(conversation.windows, declaration, inbound, at=now)
-    release_held(session, conversation, now=now)
     outcome = take_turn(
         session, desk, conversation, inbound, asked_at=question_time(inbound, now), now=now
     )
-    stored.replies = [reply.as_dict() for reply in outcome.replies]
+    replies = (*_release_held(session, conversation, declaration, now=now), *outcome.replies)
+    stored.replies = [reply.as_dict() for reply in replies]
     if outcome.consultation is not None:
         stored.consultation_id = outcome.consultation.id
     _queue_replies(session, conversation, declaration, outcome.replies, stored, now=now)
     session.flush()
     return Turn(
-        outcome.replies,
+        replies,
         conversation.id,
         stored.position,
         stored.consultation_id,
@@ -126,52 +126,6 @@ def locked_conversation(
     return conversation
 
 
-def enqueue(
-    session: Session,
-    conversation: Conversation,
-    reply: Reply,
-    *,
-    by: str,
-    now: datetime,
-    consultation_id: int | None = None,
-    substantive: bool = True,
-    sent: bool = False,
-    via: str | None = None,
-) -> Outbox:
-    """Put a reply in its conversation's line; `sent` when it already went with a response."""
-    conversation.position += 1
-    row = Outbox(
-        library_id=conversation.library_id,
-        conversation=conversation,
-        consultation_id=consultation_id,
-        position=conversation.position,
-        key=uuid.uuid4().hex,
-        via=via,
-        reply=reply.as_dict(),
-        by=by,
-        substantive=substantive,
-        state=OutboxState.SENT if sent else OutboxState.NEW,
-        next_attempt_at=None if sent else now,
-        created_at=now,
-        sent_at=now if sent else None,
-    )
-    session.add(row)
-    return row
-
-
-def release_held(session: Session, conversation: Conversation, *, now: datetime) -> None:
-    """Let replies that waited for the patron's next contact go out now."""
-    held = session.scalars(
-        select(Outbox).where(
-            Outbox.conversation_id == conversation.id,
-            Outbox.state == OutboxState.NEW,
-            Outbox.next_attempt_at.is_(None),
-        )
-    )
-    for row in held:
-        row.next_attempt_at = now
-
-
 def _storable(text: str) -> str:
     """The text without what no database keeps: NUL and half surrogate pairs."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
@@ -210,6 +164,18 @@ def _store(
     )
     session.add(stored)
     return stored
+
+
+def _release_held(
+    session: Session, conversation: Conversation, declaration: Declaration, *, now: datetime
+) -> list[Reply]:
+    """What waited for this contact: it goes with the response, or else to the worker now."""
+    waiting = held(session, conversation)
+    for row in waiting:
+        row.next_attempt_at = now
+        if declaration.passive_reply:
+            accept(session, row, now=now)
+    return [Reply.from_dict(row.reply) for row in waiting] if declaration.passive_reply else []
 
 
 def _queue_replies(

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
-from itertools import pairwise
 from json import dumps
 from typing import Any, NamedTuple
 
 FOLD_VERSION = 1
 DAY = timedelta(days=1)
 FOLLOW_UP = timedelta(hours=72)
+MICROSECOND = timedelta(microseconds=1)
 IDLE_CLOSE = timedelta(hours=24)
 TITLE_LENGTH = 200
 PATRON = "patron"
@@ -111,6 +111,8 @@ class Facts:
     feedback_by: str | None = None
     answered_at: datetime | None = None
     answered_by: str | None = None
+    feedback_micros: int | None = None
+    answered_micros: int | None = None
     last_feedback_at: datetime | None = None
     last_reply_at: datetime | None = None
     waiting_since: datetime | None = None
@@ -216,6 +218,8 @@ def _clocks(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
         substantive = reclassified.get(event.at.isoformat(), is_substantive(event))
         if facts.answered_at is None and substantive:
             facts.answered_at, facts.answered_by = event.at, event.by
+    facts.feedback_micros = _micros_after(received, facts.feedback_at)
+    facts.answered_micros = _micros_after(received, facts.answered_at)
     escalated = events.get(Kind.ESCALATED, ())
     if escalated:
         facts.escalated_at = escalated[0].at
@@ -224,6 +228,10 @@ def _clocks(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
     facts.handed_over = bool(escalated or written) or facts.bot_at is None
     replies = [at for at in (facts.last_reply_at, facts.last_feedback_at) if at]
     facts.last_reply_at = max(replies, default=None)
+
+
+def _micros_after(start: datetime, at: datetime | None) -> int | None:
+    return None if at is None else (at - start) // MICROSECOND
 
 
 def _reclassified(events: Mapping[str, list[EventData]]) -> dict[str, bool]:

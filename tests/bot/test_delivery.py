@@ -228,7 +228,7 @@ def test_an_account_that_keeps_failing_is_left_alone_for_a_while(asker, channel)
     assert delivery.lease(asker.session, worker="w1", now=asker.now) == []
 
 
-def test_after_the_window_the_answer_waits_for_the_next_contact(asker, channel):
+def test_after_the_window_the_answer_waits_for_the_next_contact(asker, channel, monkeypatch):
     asker.waits(hours=49)
     row = reply(asker)
 
@@ -237,9 +237,22 @@ def test_after_the_window_the_answer_waits_for_the_next_contact(asker, channel):
     assert channel.sent == []
     assert (row.state, row.next_attempt_at) == (OutboxState.NEW, None)
 
+    monkeypatch.setattr(Postbox, "declaration", declared(passive_reply=False))
     asker.says("谢谢")
     work(asker, channel)
     assert [sent[1] for sent in channel.sent] == ["合适"]
+
+
+def test_what_waited_rides_in_the_passive_reply_and_counts_then(asker, channel):
+    asker.waits(hours=49)
+    row = reply(asker)
+    work(asker, channel)
+
+    turn = asker.says("有人吗")
+
+    assert turn.replies[0].text == "合适"
+    assert row.state == OutboxState.SENT
+    assert asker.consultation.feedback_at == asker.now
 
 
 def test_after_the_window_a_patron_with_an_address_gets_mail(asker, channel):

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from bot.accounts import built_in_account
-from bot.intake import combined, enqueue, question_time
+from bot.intake import combined, question_time
 from bot.messages import Inbound, Reply, ReplyKind
 from bot.models import Conversation, Inbox, Outbox, OutboxState
 
@@ -54,19 +54,6 @@ def test_a_reply_that_went_with_the_response_is_sent_already(patron, session):
     assert session.scalars(select(Outbox.state)).all() == [OutboxState.SENT]
 
 
-def test_a_held_reply_goes_out_on_the_next_contact(patron, session):
-    patron.says("怎么续借")
-    row = enqueue(
-        session, patron.conversation, Reply("late", ReplyKind.LIBRARIAN), by="li@x", now=patron.now
-    )
-    row.next_attempt_at = None
-    patron.waits(hours=60)
-
-    patron.says("谢谢")
-
-    assert row.next_attempt_at == patron.now
-
-
 def test_a_new_patron_has_one_conversation_and_one_name(patron, session):
     patron.says("怎么续借", display_name="小李")
 
@@ -91,9 +78,7 @@ def test_a_providers_time_is_believed_within_its_limits(offset, expected, suspec
     assert asked.clock_suspect is suspect
 
 
-@pytest.mark.parametrize(
-    "text", ["a\x00b", "\ud800 lone", "x" * 60_000, "\u202ea", "🙂" * 99]
-)
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800 lone", "x" * 60_000, "\u202ea", "🙂" * 99])
 def test_any_text_can_be_stored(patron, session, text):
     patron.says(text)
 

@@ -1,0 +1,87 @@
+"""The line of replies of a conversation: put one in, count one that arrived."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bot.messages import Reply, ReplyKind
+from bot.models import Conversation, Outbox, OutboxState
+from bot.windows import spend
+from tracker import consultations
+from tracker.models import Consultation
+
+
+def enqueue(
+    session: Session,
+    conversation: Conversation,
+    reply: Reply,
+    *,
+    by: str,
+    now: datetime,
+    consultation_id: int | None = None,
+    substantive: bool = True,
+    sent: bool = False,
+    via: str | None = None,
+) -> Outbox:
+    """Put a reply in its conversation's line; `sent` when it already went with a response."""
+    conversation.position += 1
+    row = Outbox(
+        library_id=conversation.library_id,
+        conversation=conversation,
+        consultation_id=consultation_id,
+        position=conversation.position,
+        key=uuid.uuid4().hex,
+        via=via,
+        reply=reply.as_dict(),
+        by=by,
+        substantive=substantive,
+        state=OutboxState.SENT if sent else OutboxState.NEW,
+        next_attempt_at=None if sent else now,
+        created_at=now,
+        sent_at=now if sent else None,
+    )
+    session.add(row)
+    return row
+
+
+def accept(session: Session, row: Outbox, *, now: datetime, provider_id: str | None = None) -> None:
+    """The channel accepted a reply. A librarian's is feedback from this instant (METRICS.md)."""
+    row.state, row.sent_at, row.provider_id = OutboxState.SENT, now, provider_id
+    row.next_attempt_at = None
+    if row.consultation_id is None or row.reply["kind"] != ReplyKind.LIBRARIAN:
+        return
+    consultation = session.get_one(Consultation, row.consultation_id)
+    consultations.feedback(
+        session,
+        consultation,
+        at=max(now, consultation.received_at),
+        now=now,
+        by=row.by,
+        text=row.reply["text"],
+        substantive=row.substantive,
+    )
+
+
+def accept_pushed(
+    session: Session, row: Outbox, *, now: datetime, provider_id: str | None = None
+) -> None:
+    """The same for a reply that we sent by ourselves: it used up some of the reply window."""
+    if row.via is None:
+        row.conversation.windows = spend(row.conversation.windows, now=now)
+    accept(session, row, now=now, provider_id=provider_id)
+
+
+def held(session: Session, conversation: Conversation) -> Sequence[Outbox]:
+    """Replies that wait for the patron's next contact, in their order."""
+    return session.scalars(
+        select(Outbox)
+        .where(
+            Outbox.conversation_id == conversation.id,
+            Outbox.state == OutboxState.NEW,
+            Outbox.next_attempt_at.is_(None),
+        )
+        .order_by(Outbox.position)
+    ).all()
