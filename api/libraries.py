@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.errors import BadRequest, NoDefaultLibrary, UnknownLibrary
+from kb.columns import Base as KnowledgeModels
 from tracker.models import Library
 
 DEMO = "demo"
@@ -84,3 +85,11 @@ def _check(slug: str, timezone: str, languages: Sequence[str]) -> None:
         raise BadRequest(
             f"Languages are {', '.join(LANGUAGES)}, not {', '.join(unknown) or 'none'}."
         )
+
+
+def remove_library(session: Session, library: Library) -> None:
+    """Remove a library with all that belongs to it, its knowledge base included."""
+    for table in KnowledgeModels.metadata.sorted_tables:
+        session.execute(table.delete().where(table.c.library_id == library.id))
+    session.delete(library)
+    session.flush()

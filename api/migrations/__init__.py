@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, MetaData, inspect
 
 from api.db import MODELS, Database
 
@@ -52,7 +53,8 @@ def differences(connection: Connection) -> list[str]:
     context = MigrationContext.configure(
         connection, opts={"compare_type": True, "compare_server_default": True}
     )
-    return [str(difference) for difference in compare_metadata(context, list(MODELS))]
+    models = cast("MetaData", list(MODELS))  # Alembic takes several, its annotation says one
+    return [str(difference) for difference in compare_metadata(context, models)]
 
 
 def configuration() -> Config:

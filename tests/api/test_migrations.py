@@ -23,6 +23,19 @@ def test_an_upgraded_empty_database_equals_the_models(empty_database: Database) 
         assert differences(connection) == []
 
 
+def test_a_missing_column_and_a_missing_index_are_seen(empty_database: Database) -> None:
+    upgrade(empty_database)
+    with empty_database.engine.begin() as connection:
+        connection.exec_driver_sql("DROP INDEX ix_outbox_due")
+        connection.exec_driver_sql("ALTER TABLE staff DROP COLUMN name")
+
+    with empty_database.engine.connect() as connection:
+        found = " ".join(differences(connection))
+
+    assert "ix_outbox_due" in found
+    assert "staff" in found
+
+
 def test_upgrading_again_changes_nothing(empty_database: Database) -> None:
     upgrade(empty_database)
     upgrade(empty_database)

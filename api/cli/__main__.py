@@ -1,0 +1,5 @@
+"""`python -m api.cli` is `refdesk`."""
+
+from api.cli import main
+
+main()

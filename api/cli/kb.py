@@ -1,0 +1,191 @@
+"""refdesk kb: the knowledge base as files, and how good it is."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli.shell import (
+    AsJson,
+    LibrarySlug,
+    actor,
+    group,
+    library_of,
+    load_settings,
+    open_database,
+    present_time,
+    print_json,
+    print_table,
+    progress,
+    readable,
+    say,
+)
+
+if TYPE_CHECKING:
+    from kb.knowledge import KnowledgeBase
+    from kb.library import ImportReport
+
+app = group("kb", "Import, export and evaluate the knowledge base.")
+COMMANDS = {"kb": app}
+
+
+class DryRun(Exception):
+    """Leaves a transaction without keeping it."""
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help=".yaml, .csv, .xlsx or .jsonl")],
+    library: LibrarySlug = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add and update entries by their id and publish them at once: all of the file or nothing.
+
+    Example: refdesk kb import kb.yaml --library demo
+    """
+    from api import audit
+    from kb.files import load_concepts, load_file
+    from kb.library import import_entries, save_concepts
+
+    entries = load_file(readable(file))
+    concepts = load_concepts(file)
+    now = present_time()
+    report = None
+    try:
+        with open_database() as database, database.transaction() as session:
+            owner = library_of(session, library)
+            report = import_entries(session, owner.id, entries, now=now, by=actor())
+            if concepts:
+                save_concepts(session, owner.id, concepts, now=now)
+            if dry_run:
+                raise DryRun
+            audit.record(
+                session,
+                actor=actor(),
+                action="kb.import",
+                subject=file.name,
+                library_id=owner.id,
+                now=now,
+                added=len(report.added),
+                updated=len(report.updated),
+            )
+    except DryRun:
+        pass
+    assert report is not None  # noqa: S101 - set before anything can leave the transaction
+    _tell(report, dry_run=dry_run, as_json=as_json)
+
+
+def _tell(report: "ImportReport", *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "dry_run": dry_run,
+                "added": report.added,
+                "updated": report.updated,
+                "unchanged": report.unchanged,
+                "conflicts": [
+                    {"text": conflict.text, "entries": conflict.entries}
+                    for conflict in report.conflicts
+                ],
+            }
+        )
+        return
+    verb = "Would add" if dry_run else "Added"
+    say(
+        f"{verb} {len(report.added)}, updated {len(report.updated)}, "
+        f"unchanged {len(report.unchanged)}."
+    )
+    for conflict in report.conflicts:
+        say(f"Claimed by several entries ({', '.join(conflict.entries)}): {conflict.text}")
+
+
+@app.command("export")
+def export_command(
+    file: Annotated[Path, typer.Argument(help=".yaml, .csv, .xlsx or .jsonl")],
+    library: LibrarySlug = None,
+) -> None:
+    """Write the entries in use to a file, which `kb import` reads again.
+
+    Example: refdesk kb export kb.xlsx --library demo
+    """
+    from kb.files import write_file
+    from kb.library import export_concepts, export_entries
+
+    with open_database() as database, database.snapshot() as session:
+        owner = library_of(session, library)
+        entries = export_entries(session, owner.id)
+        concepts = export_concepts(session, owner.id)
+    write_file(file, entries, concepts)
+    say(f"Wrote {len(entries)} entries to {file}.")
+
+
+@app.command()
+def evaluate(
+    queries: Annotated[Path, typer.Argument(help="Labelled questions, JSON lines.")],
+    kb: Annotated[
+        Path | None, typer.Option("--kb", help="A knowledge base file; no database is needed.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write one line per question to this file.")
+    ] = None,
+    library: LibrarySlug = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score the matcher on labelled questions.
+
+    Example: refdesk kb evaluate questions.jsonl --kb kb.yaml --json
+    """
+    from kb.evaluate import evaluate as score
+    from kb.evaluate import read_queries, write_predictions
+
+    asked = read_queries(readable(queries))
+    started = time.perf_counter()
+    knowledge = open_knowledge(kb, library)
+    fit_seconds = time.perf_counter() - started
+    with progress("Asking", len(asked)) as advance:
+        found = score(asked, knowledge, fit_seconds=fit_seconds, progress=advance)
+    if predictions is not None:
+        write_predictions(predictions, found.predictions)
+    if as_json:
+        print_json(found.scores)
+    else:
+        _print_scores(found.scores)
+
+
+def open_knowledge(file: Path | None, library: str | None) -> "KnowledgeBase":
+    from kb.knowledge import KnowledgeBase, KnowledgeBases
+    from kb.segment import use_cache
+
+    use_cache(load_settings().var_dir / "jieba")
+    if file is not None:
+        return KnowledgeBase.from_file(readable(file))
+    from zoneinfo import ZoneInfo
+
+    with open_database() as database, database.snapshot() as session:
+        owner = library_of(session, library)
+        today = present_time().astimezone(ZoneInfo(owner.timezone)).date()
+        return KnowledgeBases().of(session, owner.id, today=today)
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    plain = [(name, _short(value)) for name, value in scores.items() if not _is_table(value)]
+    print_table(("score", "value"), plain)
+    for name, table in scores.items():
+        if _is_table(table):
+            columns = sorted({key for row in table.values() for key in row})
+            rows = [(key, *(_short(row.get(c)) for c in columns)) for key, row in table.items()]
+            print_table((name, *columns), rows)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(row, dict) for row in value.values())
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(item)}" for key, item in value.items())
+    return "–" if value is None else str(value)
