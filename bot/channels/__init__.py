@@ -5,10 +5,12 @@ from bot.channels.rasa import Rasa
 from bot.channels.telegram import Telegram
 from bot.channels.web import Web
 from bot.channels.wechat import WeChat
+from bot.channels.whatsapp import WhatsApp
 
 CHANNELS: dict[str, type[Channel]] = {
     Rasa.kind: Rasa,
     Telegram.kind: Telegram,
     Web.kind: Web,
     WeChat.kind: WeChat,
+    WhatsApp.kind: WhatsApp,
 }

@@ -152,6 +152,20 @@ class Channel(Protocol):
         ...
 
 
+class Announcing(Protocol):
+    """A channel whose late replies may go by "template": it can say that an answer waits.
+
+    The answer itself stays held until the patron's next contact opens a window.
+    """
+
+    def announce(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
+        """Tell a patron outside every window that their answer is ready. Raises SendError.
+
+        WINDOW_CLOSED when the account has no approved template: use the next way.
+        """
+        ...
+
+
 ChannelFactory = Callable[..., Channel]
 """Called as factory(name, settings, http=httpx.Client, tokens=TokenStore)."""
 
