@@ -36,61 +36,68 @@ class ConceptIndex:
 
     def _add(self, concept: str, lang: str, wording: str) -> None:
         if has_han(wording):
-            self._han[wording.replace(" ", "")].add(concept)
-            spoken = tuple(sounds(wording))
-            if len(spoken) > 1 and len(spoken) == len(wording):
+            compact = "".join(tokens(wording))
+            self._han[compact].add(concept)
+            spoken = tuple(sounds(compact))
+            if len(spoken) > 1 and len(spoken) == len(compact):
                 self._sounds[spoken].add(concept)
             return
         words = tokens(wording)
-        if lang == "vi":
-            self._marked[tuple(words)].add(concept)
-            self._unmarked[tuple(fold_marks(word) for word in words)].add(concept)
-        else:
-            self._stems[_stems(fold_marks(word) for word in words)].add(concept)
+        if lang != "vi":
+            self._stems[_stems(words)].add(concept)
+            return
+        self._marked[tuple(words)].add(concept)
+        folded = tuple(fold_marks(word) for word in words)
+        # Without marks a single syllable means five things: "tra" is to return, to look up, tea.
+        if len(words) > 1 or folded == tuple(words):
+            self._unmarked[folded].add(concept)
 
-    def find(self, latin: Sequence[str], folded: Sequence[str], han: Sequence[str]) -> list[str]:
-        """The concepts that a text's words and runs of Chinese characters say."""
-        found: set[str] = set()
-        if latin:
-            _find_runs(self._stems, _stems(folded), found)
-            if list(latin) == list(folded):
-                _find_runs(self._unmarked, folded, found)
-            else:
-                _find_runs(self._marked, latin, found)
-        for run in han:
-            self._find_han(run, found)
-            bare = run.translate(_HAN_FILLERS)
-            if bare != run:
-                self._find_han(bare, found)
-        return sorted(found)
+    def in_words(self, words: Sequence[str]) -> set[str]:
+        """The concepts that English words, or names written in Latin letters, say."""
+        return _in_runs(self._stems, _stems(words))
 
-    def find_by_sound(self, spelt: Sequence[str]) -> list[str]:
+    def in_vietnamese(self, words: Sequence[str], folded: Sequence[str]) -> set[str]:
+        """The concepts that Vietnamese words say, with their marks or wholly without."""
+        if list(words) == list(folded):
+            return _in_runs(self._unmarked, tuple(folded))
+        return _in_runs(self._marked, tuple(words))
+
+    def in_sounds(self, spelt: Sequence[str]) -> set[str]:
         """The concepts that a text spelt in pinyin says."""
         found: set[str] = set()
         for size in self._sound_sizes:
             for start in range(len(spelt) - size + 1):
                 found |= self._sounds.get(tuple(spelt[start : start + size]), set())
-        return sorted(found)
+        return found
 
-    def _find_han(self, run: str, found: set[str]) -> None:
+    def in_han(self, run: str) -> set[str]:
+        """The concepts that a run of Chinese characters says, small words in between or not."""
+        found = self._exactly(run)
+        bare = run.translate(_HAN_FILLERS)
+        return found | self._exactly(bare) if bare != run else found
+
+    def _exactly(self, run: str) -> set[str]:
+        found: set[str] = set()
         table = self._han
         for start in range(len(run)):
             for end in range(start + 1, min(start + _LONGEST_HAN, len(run)) + 1):
                 hit = table.get(run[start:end])
                 if hit:
                     found |= hit
+        return found
 
 
-def _find_runs(
-    table: dict[tuple[str, ...], set[str]], words: Sequence[str], found: set[str]
-) -> None:
-    words = tuple(words)
+def _in_runs(table: dict[tuple[str, ...], set[str]], words: tuple[str, ...]) -> set[str]:
+    found: set[str] = set()
     for start in range(len(words)):
         for end in range(start + 1, min(start + _LONGEST_WORDS, len(words)) + 1):
             hit = table.get(words[start:end])
             if hit:
                 found |= hit
+    return found
 
 
-def _stems(words: Iterable[str]) -> tuple[str, ...]:
-    return tuple(stem(word) for word in words if word not in _FILLERS)
+def _stems(words: Sequence[str]) -> tuple[str, ...]:
+    """Stems without the small words, unless almost nothing would be left."""
+    bare = [word for word in words if word not in _FILLERS]
+    return tuple(stem(word) for word in (bare if len(bare) > 1 else words))

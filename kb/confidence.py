@@ -7,33 +7,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kb.logistic import fit_logistic
+from kb.model import Judgement, Model
+from kb.reading import CUE, Reading
 from kb.vectors import Floats, Ints
 from kb.verdict import Thresholds
 
-EVIDENCE = 6
 RIGHT, WRONG, NONE = 0, 1, 2
 MAX_WRONG = 0.05  # wrong answers among the answers given
 _HIGHEST = 0.95
 _LEAD = 5.0  # odds of e^5 are as good as any
 _FEW = 40  # held-out questions below which the figures are not worth learning from
+_OUTSIDE = 0.2  # the share of patrons' questions that no entry answers
+NAMES = (
+    "odds",
+    "lead",
+    "none",
+    "likeness",
+    "background",
+    "rival",
+    "coverage",
+    "concepts shared",
+    "concepts",
+    "cues",
+)
+EVIDENCE = len(NAMES)
 
 
-def evidence(scores: Floats, likeness: Floats, labels: Ints, coverage: float) -> list[float]:
-    """What speaks for the best entry: odds, lead, the best rival, likeness, known words."""
-    shifted = scores - scores.max()
-    odds = np.exp(shifted)
+def evidence(model: Model, reading: Reading, judgement: Judgement) -> list[float]:
+    """What speaks for and against the best entry, in the order of NAMES."""
+    scores = judgement.scores
+    odds = np.exp(scores - scores.max())
     shares = odds / odds.sum()
     order = np.argsort(-scores[:-1], kind="stable")[:2]
-    top = float(shares[order[0]])
+    best = int(order[0])
     second = float(shares[order[1]]) if len(order) > 1 else 0.0
-    own = likeness[labels == order[0]]
+    rivals = np.delete(judgement.nearest, best)
     return [
-        float(np.log(top + 1e-6)),
-        min(_LEAD, float(np.log(top + 1e-6) - np.log(second + 1e-6))),
+        float(np.log(shares[best] + 1e-6)),
+        min(_LEAD, float(np.log(shares[best] + 1e-6) - np.log(second + 1e-6))),
         float(np.log(shares[-1] + 1e-6)),
-        float(own.max()) if len(own) else 0.0,
-        float(likeness.max()) if len(likeness) else 0.0,
-        coverage,
+        float(judgement.nearest[best]),
+        judgement.background,
+        float(rivals.max()) if len(rivals) else 0.0,
+        judgement.point.coverage,
+        model.concept_share(reading, best),
+        min(6, len(reading.concepts)) / 6,
+        float(len(reading.counts.get(CUE, ()))),
     ]
 
 
@@ -54,16 +73,19 @@ class Confidence:
         mean, spread = seen.mean(axis=0), seen.std(axis=0) + 1e-6
         rows = _rows(seen, mean, spread)
         targets = np.array(outcomes, np.int32)
-        coefficients = fit_logistic(lambda right: rows @ (rows.T @ right), targets, 3, c=10.0)
+        mass = _mass(targets)
+        coefficients = fit_logistic(
+            lambda right: rows @ (rows.T @ right), targets, 3, c=10.0, weights=mass
+        )
         weights = np.asarray(rows.T @ coefficients, np.float32)
         shares = _softmax(rows @ weights)
-        return cls(mean, spread, weights, _thresholds(shares[:, RIGHT], targets == RIGHT))
+        return cls(mean, spread, weights, _thresholds(shares[:, RIGHT], targets == RIGHT, mass))
 
     @classmethod
     def cautious(cls) -> "Confidence":
         """Where there is too little to learn from: likeness to a known phrasing decides."""
         weights = np.zeros((EVIDENCE + 1, 3), np.float32)
-        weights[1, RIGHT], weights[4, RIGHT], weights[-1, RIGHT] = 1.5, 8.0, -9.0
+        weights[1, RIGHT], weights[3, RIGHT], weights[-1, RIGHT] = 1.5, 8.0, -9.0
         zeros, ones = np.zeros(EVIDENCE, np.float32), np.ones(EVIDENCE, np.float32)
         return cls(zeros, ones, weights, Thresholds())
 
@@ -84,10 +106,19 @@ def _softmax(scores: Floats) -> Floats:
     return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
 
 
-def _thresholds(right: Floats, was_right: NDArray[np.bool_]) -> Thresholds:
+def _mass(outcomes: Ints) -> Floats:
+    """Weights that make questions outside as frequent as they are at a desk."""
+    mass = np.ones(len(outcomes), np.float32)
+    outside = outcomes == NONE
+    if outside.any() and not outside.all():
+        mass[outside] = _OUTSIDE / (1 - _OUTSIDE) * (~outside).sum() / outside.sum()
+    return mass
+
+
+def _thresholds(right: Floats, was_right: NDArray[np.bool_], mass: Floats) -> Thresholds:
     """The lowest probability from which answers are wrong at most as often as allowed."""
     order = np.argsort(-right, kind="stable")
-    wrong = np.cumsum(~was_right[order]) / np.arange(1, len(order) + 1)
-    allowed = np.flatnonzero(wrong <= MAX_WRONG)
+    share = np.cumsum((~was_right * mass)[order]) / np.cumsum(mass[order])
+    allowed = np.flatnonzero(share <= MAX_WRONG)
     lowest = float(right[order[allowed[-1]]]) if len(allowed) else _HIGHEST
     return Thresholds(sure=min(_HIGHEST, max(0.5, lowest)))

@@ -101,6 +101,13 @@ class Concept:
         return {"id": self.id, "gloss": self.gloss, **says}
 
 
+def answers(entries: Iterable[EntryData]) -> Iterator[Phrasing]:
+    """Every answer of every entry, in the entries' order."""
+    for entry in entries:
+        for lang, text in entry.answers.items():
+            yield Phrasing(entry.id, lang, text)
+
+
 def phrasings(entries: Iterable[EntryData]) -> Iterator[Phrasing]:
     """Every phrasing of every entry, in the entries' order."""
     for entry in entries:

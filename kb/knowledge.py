@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from kb.entries import Concept, EntryData, phrasings
+from kb.entries import Concept, EntryData, answers, phrasings
 from kb.files import load_concepts, load_file
 from kb.library import export_concepts, export_entries, knowledge_version
 from kb.matcher import Explanation, Matcher
@@ -27,7 +27,9 @@ class KnowledgeBase:
     ) -> None:
         self.entries = tuple(entries)
         self.version = version
-        self.matcher = Matcher(concepts=concepts).fit(phrasings(self.entries))
+        self.matcher = Matcher(concepts=concepts).fit(
+            phrasings(self.entries), answers(self.entries)
+        )
 
     @classmethod
     def from_file(cls, path: Path) -> "KnowledgeBase":

@@ -5,25 +5,26 @@ questions that no entry answers; the nearest phrasing checks it. How sure it is 
 it does on phrasings that it has not seen (`kb/confidence.py`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from kb.background import BackgroundQuestion, shipped_background
 from kb.concepts import ConceptIndex
-from kb.confidence import EVIDENCE, Confidence, evidence
+from kb.confidence import EVIDENCE, NONE, RIGHT, WRONG, Confidence, evidence
 from kb.entries import Concept, Phrasing
-from kb.logistic import fit_logistic
+from kb.model import Examples, Judgement, Model
 from kb.reading import Reading, read
+from kb.spelling import Spelling
+from kb.text import normalise
 from kb.thesaurus import shipped_concepts
-from kb.vectors import Floats, Ints, Point, Space, Weights, matrix
+from kb.vectors import Floats
 from kb.verdict import Candidate, Ranking, Thresholds
+from kb.wordlists import wordlist
 
-C = 20.0
-_DENSE = 4_000  # examples up to which the kernel matrix is held in memory (64 MB)
 _SHOWN_FEATURES = 8
+_MANY = 8  # phrasings of an entry in a language from which a quarter of them tells enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,41 +46,6 @@ class Explanation:
     nearest: tuple[tuple[str, str, float], ...]  # entry, its nearest phrasing, likeness 0 to 1
 
 
-class Model:
-    """The learned part: a space, its phrasings in it, and a weight per feature and entry."""
-
-    def __init__(
-        self, readings: Sequence[Reading], labels: Ints, others: Sequence[Reading], n: int
-    ):
-        """`labels` numbers each reading's entry below `n`; `others` belong to no entry."""
-        self.space = Space(Weights()).learn([*readings, *others])
-        everything = [*readings, *others]
-        points = [self.space.vector(reading) for reading in everything]
-        rows = matrix(points, len(self.space))
-        targets = np.concatenate([labels, np.full(len(others), n, np.int32)])
-        coefficients = fit_logistic(_kernel(rows), targets, n + 1, c=C)
-        self.weights: Floats = np.ascontiguousarray((rows.T @ coefficients), dtype=np.float32)
-        self.phrasings = rows[: len(readings)].tocsc()
-        self.labels = labels
-
-    def scores(self, point: Point) -> Floats:
-        """The log-odds of each entry, and last of "none"."""
-        return np.asarray(point.values @ self.weights[point.numbers], np.float32)
-
-    def likeness(self, point: Point) -> Floats:
-        """The cosine of each phrasing with the point."""
-        columns = self.phrasings[:, point.numbers]
-        return np.asarray(columns @ point.values, np.float32)
-
-
-def _kernel(rows: sparse.csr_matrix):  # type: ignore[no-untyped-def]
-    if rows.shape[0] <= _DENSE:
-        dense = (rows @ rows.T).toarray()
-        return lambda right: dense @ right
-    columns = rows.T.tocsr()
-    return lambda right: rows @ (columns @ right)
-
-
 class Matcher:
     """Learns an entry from its phrasings; ranks entries for a question."""
 
@@ -95,109 +61,150 @@ class Matcher:
         self.concepts = ConceptIndex([*shipped_concepts(), *concepts])
         self.background = shipped_background() if background is None else background
 
-    def fit(self, phrasings: Iterable[Phrasing]) -> "Matcher":
-        """Learn the entries; the same phrasings always give the same matcher."""
-        self.phrasings_ = tuple(phrasings)
-        self.entries_ = tuple(dict.fromkeys(phrasing.entry for phrasing in self.phrasings_))
+    def fit(self, phrasings: Iterable[Phrasing], answers: Iterable[Phrasing] = ()) -> "Matcher":
+        """Learn the entries; the same phrasings always give the same matcher.
+
+        `answers` are the entries' answers: what they speak of is a hint of what they answer.
+        """
+        given = tuple(phrasings)
+        self.entries_ = tuple(dict.fromkeys(phrasing.entry for phrasing in given))
         number = {entry: at for at, entry in enumerate(self.entries_)}
-        self.labels_ = np.array([number[p.entry] for p in self.phrasings_], np.int32)
-        readings = [read(phrasing.text, self.concepts) for phrasing in self.phrasings_]
-        others = [read(question.text, self.concepts) for question in self.background]
-        self.model_ = Model(readings, self.labels_, others, len(self.entries_))
-        self.confidence_ = self._learn_confidence(readings, others)
+        self.phrasings_ = tuple(sorted(given, key=lambda phrasing: number[phrasing.entry]))
+        told = [answer for answer in answers if answer.entry in number]
+        self.examples_ = Examples(
+            [read(phrasing.text, self.concepts) for phrasing in self.phrasings_],
+            [number[phrasing.entry] for phrasing in self.phrasings_],
+            [read(answer.text, self.concepts) for answer in told],
+            [number[answer.entry] for answer in told],
+            [read(question.text, self.concepts) for question in self.background],
+        )
+        self.spelling_ = self._learn_spelling()
+        self.model_ = Model.fit(self.examples_, len(self.entries_))
+        self.confidence_ = self._learn_confidence()
         self.thresholds_: Thresholds = self.confidence_.thresholds
         return self
+
+    def _learn_spelling(self) -> Spelling:
+        terms = [
+            normalise(wording)
+            for concept in self.concepts.concepts.values()
+            for lang in ("zh", "en")
+            for wording in concept.says.get(lang, ())
+        ]
+        texts = [reading.text for reading in self.examples_.phrasings]
+        others = [reading.text for reading in self.examples_.background]
+        everyday = [*wordlist("english"), *wordlist("english_common")]
+        return Spelling(texts, terms, [*others, *everyday])
+
+    def _learn_confidence(self) -> Confidence:
+        """See how the matcher does on phrasings and background that were kept from it."""
+        seen: list[list[float]] = []
+        outcomes: list[int] = []
+        for kept, held in self._folds():
+            model = Model.fit(kept, len(self.entries_))
+            tests = [*zip(held.phrasings, held.labels, strict=True)]
+            tests += [(reading, len(self.entries_)) for reading in held.background]
+            for reading, label in tests:
+                judgement = model.judge(reading)
+                seen.append(evidence(model, reading, judgement))
+                outcomes.append(_outcome(label, int(judgement.scores[:-1].argmax()), model.entries))
+        return Confidence.learn(np.array(seen, np.float32).reshape(-1, EVIDENCE), outcomes)
+
+    def _folds(self) -> Iterator[tuple[Examples, Examples]]:
+        """Parts to learn from and parts to be tested on, every entry in both."""
+        turns = _turns(self.phrasings_)
+        if not turns or max(turns) == 0:
+            return
+        many = len(turns) >= _MANY * sum(turn == 0 for turn in turns)
+        parts, folds = (4, 1) if many else (2, 2)
+        for fold in range(folds):
+            held = [turn % parts == fold for turn in turns]
+            outside = [at % parts == fold for at in range(len(self.examples_.background))]
+            yield (
+                _part(self.examples_, held, outside, wanted=False),
+                _part(self.examples_, held, outside, wanted=True),
+            )
 
     @property
     def index_bytes(self) -> int:
         """What the learned arrays take in memory."""
-        kept = self.model_.phrasings
-        arrays = (self.model_.weights, kept.data, kept.indices, kept.indptr)
-        return sum(array.nbytes for array in arrays)
-
-    def _learn_confidence(
-        self, readings: Sequence[Reading], others: Sequence[Reading]
-    ) -> Confidence:
-        """See how the matcher does on phrasings and background that were kept from it."""
-        seen: list[list[float]] = []
-        outcomes: list[int] = []
-        n = len(self.entries_)
-        turns = _turns(self.phrasings_)
-        for fold in range(2):
-            keep = [at for at in range(len(readings)) if turns[at] % 2 != fold]
-            held = [at for at in range(len(readings)) if turns[at] % 2 == fold]
-            if not keep or not held:
-                continue
-            model = Model(
-                [readings[at] for at in keep],
-                self.labels_[keep],
-                [other for at, other in enumerate(others) if at % 2 != fold],
-                n,
-            )
-            tests = [(readings[at], int(self.labels_[at])) for at in held]
-            tests += [(other, -1) for at, other in enumerate(others) if at % 2 == fold]
-            for reading, label in tests:
-                point = model.space.vector(reading)
-                scores, likeness = model.scores(point), model.likeness(point)
-                seen.append(evidence(scores, likeness, model.labels, point.coverage))
-                top = int(scores[:-1].argmax())
-                outcomes.append(2 if label < 0 else int(top != label))
-        return Confidence.learn(np.array(seen, np.float32).reshape(-1, EVIDENCE), outcomes)
+        return self.model_.nbytes
 
     def rank(
         self, text: str, *, lang: str | None = None, context: Sequence[tuple[str, str]] = ()
     ) -> Ranking:
         """The likeliest entries for a question. `context` holds (role, text), oldest first."""
-        ranking, _reading, _point = self._rank(text)
-        return ranking
+        return self._judge(text)[0]
 
-    def _rank(self, text: str) -> tuple[Ranking, Reading, Point]:
-        reading = read(text, self.concepts)
-        point = self.model_.space.vector(reading)
-        if not self.entries_ or not len(point.numbers):
-            return Ranking((), 1.0), reading, point
-        scores = self.model_.scores(point)
-        likeness = self.model_.likeness(point)
-        outcome = self.confidence_.outcome(evidence(scores, likeness, self.labels_, point.coverage))
-        return _ranking(self.entries_, scores[:-1], outcome, self.limit), reading, point
+    def _judge(self, text: str) -> tuple[Ranking, Reading, Judgement]:
+        reading = read(text, self.concepts, self.spelling_)
+        judgement = self.model_.judge(reading)
+        if not self.entries_ or not len(judgement.point.numbers):
+            return Ranking((), 1.0), reading, judgement
+        outcome = self.confidence_.outcome(evidence(self.model_, reading, judgement))
+        ranking = _ranking(self.entries_, judgement.scores[:-1], outcome, self.limit)
+        return ranking, reading, judgement
 
     def explain(
         self, text: str, *, lang: str | None = None, context: Sequence[tuple[str, str]] = ()
     ) -> Explanation:
         """Which words and concepts spoke for the likeliest entry, and what lies near."""
-        ranking, reading, point = self._rank(text)
+        ranking, reading, judgement = self._judge(text)
         if not ranking.candidates:
             return Explanation(reading.text, ranking, reading.concepts, (), ())
         return Explanation(
             reading.text,
             ranking,
             reading.concepts,
-            self._reasons(point, ranking.candidates[0].entry),
-            self._nearest(point, ranking),
+            self._reasons(judgement, ranking.candidates[0].entry),
+            self._nearest(judgement, ranking),
         )
 
-    def _reasons(self, point: Point, entry: str) -> tuple[Reason, ...]:
-        column = self.entries_.index(entry)
-        weights = self.model_.weights[point.numbers]
-        share = point.values * (weights[:, column] - weights[:, :-1].mean(axis=1))
+    def _reasons(self, judgement: Judgement, entry: str) -> tuple[Reason, ...]:
+        share = self.model_.contributions(judgement.point, self.entries_.index(entry))
         names = self.model_.space.names()
         strongest = np.argsort(-share, kind="stable")[:_SHOWN_FEATURES]
         return tuple(
-            Reason(names[point.numbers[at]], round(float(share[at]), 4))
+            Reason(names[judgement.point.numbers[at]], round(float(share[at]), 4))
             for at in strongest
             if share[at] > 0
         )
 
-    def _nearest(self, point: Point, ranking: Ranking) -> tuple[tuple[str, str, float], ...]:
-        likeness = self.model_.likeness(point)
+    def _nearest(
+        self, judgement: Judgement, ranking: Ranking
+    ) -> tuple[tuple[str, str, float], ...]:
         found = []
+        labels = self.model_.labels[: self.model_.phrasings]
         for candidate in ranking.candidates:
-            own = np.flatnonzero(self.labels_ == self.entries_.index(candidate.entry))
-            best = int(own[likeness[own].argmax()])
-            found.append(
-                (candidate.entry, self.phrasings_[best].text, round(float(likeness[best]), 4))
-            )
+            own = np.flatnonzero(labels == self.entries_.index(candidate.entry))
+            best = int(own[judgement.likeness[own].argmax()])
+            likeness = round(float(judgement.likeness[best]), 4)
+            found.append((candidate.entry, self.phrasings_[best].text, likeness))
         return tuple(found)
+
+
+def _outcome(label: int, guess: int, entries: int) -> int:
+    if label == entries:
+        return NONE
+    return RIGHT if guess == label else WRONG
+
+
+def _part(
+    examples: Examples, held: Sequence[bool], outside: Sequence[bool], *, wanted: bool
+) -> Examples:
+    """The examples that are held out, or those that are not. Answers are never held out."""
+    chosen = [at for at, is_held in enumerate(held) if is_held == wanted]
+    return Examples(
+        [examples.phrasings[at] for at in chosen],
+        [examples.labels[at] for at in chosen],
+        () if wanted else examples.answers,
+        () if wanted else examples.answer_labels,
+        [
+            reading
+            for reading, is_held in zip(examples.background, outside, strict=True)
+            if is_held == wanted
+        ],
+    )
 
 
 def _turns(phrasings: Sequence[Phrasing]) -> list[int]:

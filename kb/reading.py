@@ -1,12 +1,16 @@
 """One pass over a text: its words, characters, concepts and sounds, as countable features."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 
+from kb.asking import without_padding
 from kb.concepts import ConceptIndex
+from kb.cues import cues
 from kb.pinyin import sounds, syllables
-from kb.text import fold_marks, is_pinyin, normalise
+from kb.spelling import Spelling
+from kb.text import fold_marks, has_vietnamese_letter, is_pinyin, known_words, normalise
+from kb.wordlists import replacements
 from kb.words import is_han, pieces, stem, tokens
 
 # The kinds of feature. Each is counted apart, because each is weighed apart.
@@ -16,7 +20,10 @@ MARKED_WORD = "W"  # Vietnamese words with their marks
 MARKED_PIECE = "P"
 HAN = "h"  # one or two Chinese characters
 SOUND = "s"  # two syllables
-CONCEPT = "c"  # a concept of the thesaurus
+CONCEPT = "c"  # a concept of the thesaurus, alone and in pairs
+CUE = "q"  # a sign that only a person can help
+
+_PAIRED = 10  # concepts of one text of which pairs are made
 
 
 @dataclass(slots=True)
@@ -27,7 +34,9 @@ class Reading:
     latin: list[str] = field(default_factory=list)  # words as written
     folded: list[str] = field(default_factory=list)  # the same words without marks
     han: list[str] = field(default_factory=list)  # runs of Chinese characters
+    latin_language: str = "en"  # "vi" where the Latin words are Vietnamese
     is_pinyin: bool = False
+    concepts: tuple[str, ...] = ()
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
@@ -35,32 +44,55 @@ class Reading:
         return MARKED_WORD in self.counts
 
     @property
-    def concepts(self) -> tuple[str, ...]:
-        return tuple(self.counts.get(CONCEPT, ()))
+    def spelt(self) -> list[str]:
+        """The syllables of a text in pinyin."""
+        return [part for word in self.folded for part in syllables(word) or (word,)]
 
 
-def read(
-    text: str, concepts: ConceptIndex, *, corrections: Mapping[str, str] | None = None
-) -> Reading:
-    """Everything countable in a text, the words replaced that `corrections` names."""
-    reading = Reading(normalise(text))
-    for token in tokens(reading.text):
+def read(text: str, concepts: ConceptIndex, spelling: Spelling | None = None) -> Reading:
+    """Everything countable in a text. With `spelling`, slips of the keyboard are set right."""
+    return read_normalised(without_padding(normalise(text)), concepts, spelling)
+
+
+def read_normalised(text: str, concepts: ConceptIndex, spelling: Spelling | None = None) -> Reading:
+    """The reading of a text, or of a part of one, that was normalised before."""
+    reading = Reading(text)
+    latin: list[str] = []
+    for token in tokens(text):
         if is_han(token):
-            reading.han.append(token)
+            reading.han.append(spelling.han(token) if spelling else token)
         else:
-            word = corrections.get(token, token) if corrections else token
-            reading.latin.append(word)
-            reading.folded.append(fold_marks(word))
+            latin.append(token)
+    _recognise(reading, latin, has_vietnamese_letter(text), spelling)
     _count_latin(reading)
     _count_han(reading)
-    runs = [*reading.han, "".join(tokens(reading.text))] if reading.latin else reading.han
-    _put(
-        reading, CONCEPT, concepts.find(reading.latin, reading.folded, runs if reading.han else ())
-    )
-    if reading.is_pinyin:
-        spelt = [syllable for word in reading.folded for syllable in syllables(word) or (word,)]
-        _put(reading, CONCEPT, concepts.find_by_sound(spelt))
+    _count_concepts(reading, concepts)
+    _put(reading, CUE, cues(text))
     return reading
+
+
+def _recognise(
+    reading: Reading, latin: list[str], is_marked: bool, spelling: Spelling | None
+) -> None:
+    """Tell the language of the Latin words; write out what chats shorten."""
+    folded = [fold_marks(word) for word in latin]
+    if not is_marked and not reading.han and is_pinyin(folded):
+        reading.latin, reading.folded, reading.is_pinyin = latin, folded, True
+        return
+    vietnamese, english = known_words(folded)
+    if is_marked or vietnamese > english:
+        reading.latin_language = "vi"
+        short = replacements("chat_vi")
+        latin = [part for word in latin for part in short.get(word, word).split()]
+        if not is_marked:
+            latin = [fold_marks(word) for word in latin]
+    else:
+        short = replacements("chat_en")
+        latin = [part for word in latin for part in short.get(word, word).split()]
+        if spelling:
+            latin = [spelling.latin(word) for word in latin]
+    reading.latin = latin
+    reading.folded = [fold_marks(word) for word in latin]
 
 
 def _count_latin(reading: Reading) -> None:
@@ -73,13 +105,11 @@ def _count_latin(reading: Reading) -> None:
         _put(reading, PIECE, pieces(word))
     if reading.latin != reading.folded:
         _put(reading, MARKED_WORD, reading.latin)
-        pairs = pairwise(reading.latin)
-        _put(reading, MARKED_WORD, (f"{a} {b}" for a, b in pairs))
+        _put(reading, MARKED_WORD, (f"{a} {b}" for a, b in pairwise(reading.latin)))
         for word in reading.latin:
             _put(reading, MARKED_PIECE, pieces(word))
-    elif not reading.han and is_pinyin(reading.folded):
-        reading.is_pinyin = True
-        spelt = [syllable for word in reading.folded for syllable in syllables(word)]
+    elif reading.is_pinyin:
+        spelt = reading.spelt
         _put(reading, SOUND, (f"{a} {b}" for a, b in pairwise(spelt)))
 
 
@@ -89,6 +119,24 @@ def _count_han(reading: Reading) -> None:
         _put(reading, HAN, (run[at : at + 2] for at in range(len(run) - 1)))
         spoken = sounds(run)
         _put(reading, SOUND, (f"{a} {b}" for a, b in pairwise(spoken)))
+
+
+def _count_concepts(reading: Reading, concepts: ConceptIndex) -> None:
+    found: set[str] = set()
+    if reading.latin:
+        found |= concepts.in_words(reading.latin)
+        if reading.latin_language == "vi":
+            found |= concepts.in_vietnamese(reading.latin, reading.folded)
+    if reading.han:
+        runs = reading.han if not reading.latin else [*reading.han, "".join(tokens(reading.text))]
+        for run in runs:
+            found |= concepts.in_han(run)
+    if reading.is_pinyin:
+        found |= concepts.in_sounds(reading.spelt)
+    reading.concepts = tuple(sorted(found))
+    _put(reading, CONCEPT, reading.concepts)
+    pairs = combinations(reading.concepts[:_PAIRED], 2)
+    _put(reading, CONCEPT, (f"{a}&{b}" for a, b in pairs))
 
 
 def _put(reading: Reading, kind: str, features: Iterable[str]) -> None:

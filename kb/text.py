@@ -3,6 +3,7 @@
 import re
 import threading
 import unicodedata
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -92,7 +93,7 @@ def detect_language(text: str, *, fallback: str = "zh-Hans") -> str:
     words = [word.casefold() for word in _LATIN_WORD.findall(seen)]
     if not words:
         return fallback
-    if _VIETNAMESE_LETTER.search(seen) or len(_TONED_VOWEL.findall(seen)) > 1:
+    if has_vietnamese_letter(seen):
         return "vi"
     return _latin_language(words, fallback)
 
@@ -107,12 +108,22 @@ def _chinese_script(text: str, fallback: str) -> str:
     return "zh-Hant" if traditional >= simplified else "zh-Hans"
 
 
+def has_vietnamese_letter(text: str) -> bool:
+    """Whether a letter occurs that only Vietnamese writes, or two of its tones."""
+    return _VIETNAMESE_LETTER.search(text) is not None or len(_TONED_VOWEL.findall(text)) > 1
+
+
+def known_words(folded: Sequence[str]) -> tuple[int, int]:
+    """How many words, without marks, are Vietnamese only, and how many are English only."""
+    vietnamese, english = wordlist("vietnamese"), wordlist("english")
+    return sum(word in vietnamese for word in folded), sum(word in english for word in folded)
+
+
 def _latin_language(words: list[str], fallback: str) -> str:
     folded = [fold_marks(word) for word in words]
     if is_pinyin(folded):
         return fallback if fallback.startswith("zh") else "zh-Hans"
-    vietnamese = sum(word in wordlist("vietnamese") for word in folded)
-    english = sum(word in wordlist("english") for word in folded)
+    vietnamese, english = known_words(folded)
     if vietnamese != english:
         return "vi" if vietnamese > english else "en"
     if vietnamese:
@@ -123,7 +134,7 @@ def _latin_language(words: list[str], fallback: str) -> str:
     return "vi" if fallback == "vi" and syllabic else "en"
 
 
-def is_pinyin(words: list[str]) -> bool:
+def is_pinyin(words: Sequence[str]) -> bool:
     """Whether Latin words spell Chinese: "tushuguan jidian guanmen", "wifi mima shi shenme"."""
     others = [word for word in words if word not in wordlist("english")]
     parts = [syllables(word) for word in others]

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from kb.reading import (
     CONCEPT,
+    CUE,
     HAN,
     MARKED_PIECE,
     MARKED_WORD,
@@ -24,7 +25,7 @@ from kb.reading import (
     Reading,
 )
 
-KINDS = (WORD, PIECE, MARKED_WORD, MARKED_PIECE, HAN, SOUND, CONCEPT)
+_STRIKING = 4.0  # the length of the cues of a text that shows several
 _TELLING = 15.0  # the length of the concepts of a text that is rich in them
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -38,6 +39,7 @@ class Weights:
     marked: float = 0.5  # the view with marks, where there are any
     concept: float = 0.5
     sound: float = 0.05
+    cue: float = 0.3
 
 
 class Space:
@@ -102,6 +104,8 @@ class Space:
                         squares[member] = squares.get(member, 0.0) + share * part / length**2
         if lengths.get(SOUND):
             squares[SOUND] = weights.sound / lengths[SOUND] ** 2
+        if lengths.get(CUE):
+            squares[CUE] = weights.cue / max(lengths[CUE], _STRIKING) ** 2
         if lengths.get(CONCEPT):
             # A text full of telling concepts is compared by them; one that holds a single
             # everyday concept is not.
@@ -160,3 +164,39 @@ def matrix(points: Sequence[Point], width: int) -> sparse.csr_matrix:
     numbers = np.concatenate([point.numbers for point in points])
     values = np.concatenate([point.values for point in points])
     return sparse.csr_matrix((values, numbers, starts), shape=(len(points), width))
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """For each feature, the rows that hold it and with what weight: an inverted index."""
+
+    starts: NDArray[np.int64]
+    rows: Ints
+    values: Floats
+    size: int  # rows in all
+
+    @classmethod
+    def of(cls, rows: sparse.csr_matrix) -> "Postings":
+        columns = rows.tocsc()
+        columns.sort_indices()
+        return cls(
+            columns.indptr.astype(np.int64),
+            columns.indices.astype(np.int32),
+            columns.data.astype(np.float32),
+            rows.shape[0],
+        )
+
+    def likeness(self, point: Point) -> Floats:
+        """The cosine of each row with a point."""
+        begins = self.starts[point.numbers]
+        lengths = self.starts[point.numbers + 1] - begins
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if len(ends) else 0
+        at = np.repeat(begins - ends + lengths, lengths) + np.arange(total)
+        shares = self.values[at] * np.repeat(point.values, lengths)
+        return np.bincount(self.rows[at], shares, self.size).astype(np.float32)
+
+    def of_feature(self, number: int) -> tuple[Ints, Floats]:
+        """The rows that hold one feature, and its weight in each."""
+        begin, end = self.starts[number], self.starts[number + 1]
+        return self.rows[begin:end], self.values[begin:end]
