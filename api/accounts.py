@@ -19,7 +19,7 @@ from bot.channels.base import Channel, ChannelFactory, Declaration, TokenStore
 from bot.models import ChannelAccount
 from tracker.models import Library
 
-TIMEOUT = httpx.Timeout(10, connect=5)
+TIMEOUT = httpx.Timeout(5, connect=3)  # short, so that a server told to stop is not held up
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 

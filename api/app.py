@@ -58,6 +58,7 @@ def create_state(
         limiter=create_limiter(enabled=settings.rate_limits, redis_url=settings.redis_url),
         channels=Channels(keyring, DatabaseTokens(database, keyring, clock)),
         desks=Desks(knowledge, settings.public_url),
+        uses_present_time=clock is present_time,
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 import api.asides
+import api.asides
 import api.models
 import bot.models
 import kb.models
@@ -32,7 +33,12 @@ SNAPSHOT: dict[str, Any] = {
     "execution_options": {"postgresql_readonly": True},
 }
 MODELS = (Base.metadata, KnowledgeBase.metadata)
-_ = (api.asides, api.models, bot.models, kb.models)  # imported so that their tables are in the metadata
+_ = (
+    api.asides,
+    api.models,
+    bot.models,
+    kb.models,
+)  # imported so that their tables are in the metadata
 
 
 def create_engine(url: str, *, read_only: bool = False, durable: bool = True) -> Engine:

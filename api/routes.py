@@ -2,9 +2,9 @@
 
 from fastapi import FastAPI
 
-from api import health, webhooks, widget
+from api import console, health, pages, webhooks, widget
 
-ROUTERS = (health.router, webhooks.router, widget.router)
+ROUTERS = (health.router, webhooks.router, widget.router, pages.router, console.router)
 
 
 def install(app: FastAPI) -> None:

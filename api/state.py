@@ -33,6 +33,7 @@ class State:
     limiter: Limiter
     channels: Channels
     desks: Desks
+    uses_present_time: bool = True  # False: a clock that somebody else moves
     measures: Measures = field(default_factory=Measures)
     warmed: threading.Event = field(default_factory=threading.Event)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.shell import Failed, load_settings, one_command, open_database, say, warn
+from api.cli.shell import load_settings, one_command, open_database, say, warn
 from api.settings import Settings
 
 if TYPE_CHECKING:
@@ -115,5 +115,3 @@ def worker() -> None:
         running.run()
     finally:
         state.close()
-    if running.gave_up:
-        raise Failed("The worker gave up; the log says why.")

@@ -1,0 +1,149 @@
+"""Tell staff by e-mail that somebody waits: an unwatched desk misses the day.
+
+An alert names channel and times and links to the desk; what the patron wrote stays there.
+Each consultation is told of once per reason: when it has waited a while, when it is urgent,
+and when it is overdue.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from api.db import insert
+from api.letters import letter
+from api.models import Staff, StaffAlert
+from tracker.fold import DAY
+from tracker.models import Consultation, Library
+from tracker.queue import waiting
+
+WAITING_MINUTES = 15
+URGENT, WAITING, OVERDUE = "urgent", "waiting", "overdue"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One consultation that staff must hear of."""
+
+    consultation_id: int
+    reason: str
+    channel: str
+    received_at: datetime
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One e-mail to one member of staff."""
+
+    to: str
+    subject: str
+    text: str
+
+
+def claim(session: Session, library: Library, *, now: datetime) -> list[Waiting]:
+    """The consultations that staff have not been told of, which now count as told.
+
+    Claimed before the e-mail goes, so that of several workers only one sends it.
+    """
+    minutes = int(library.settings.get("alert_minutes", WAITING_MINUTES))
+    claimed = []
+    for consultation in waiting(session, library.id, now=now):
+        reason = _reason(consultation, timedelta(minutes=minutes), now)
+        if reason is not None and _claim(session, consultation, reason, now):
+            claimed.append(
+                Waiting(
+                    consultation.id,
+                    reason,
+                    consultation.channel,
+                    consultation.received_at,
+                    consultation.promised_at,
+                )
+            )
+    return claimed
+
+
+def release(session: Session, claimed: Iterable[Waiting]) -> None:
+    """Nothing could be sent: another round will tell."""
+    for each in claimed:
+        session.execute(
+            delete(StaffAlert).where(
+                StaffAlert.consultation_id == each.consultation_id,
+                StaffAlert.reason == each.reason,
+            )
+        )
+
+
+def letters(
+    session: Session, library: Library, told: Sequence[Waiting], *, base_url: str
+) -> list[Alert]:
+    """One e-mail about all of them for each member of staff who wants alerts."""
+    people = session.scalars(
+        select(Staff)
+        .where(Staff.library_id == library.id, Staff.disabled_at.is_(None))
+        .order_by(Staff.id)
+    )
+    return [
+        _letter(person, library, told, base_url)
+        for person in people
+        if person.settings.get("alerts", True)
+    ]
+
+
+def _reason(consultation: Consultation, patience: timedelta, now: datetime) -> str | None:
+    since = consultation.waiting_since or consultation.received_at
+    promised = consultation.promised_at
+    if since + DAY < now or (promised is not None and promised < now):
+        return OVERDUE
+    if consultation.urgent:
+        return URGENT
+    if consultation.assigned_to is None and since + patience <= now:
+        return WAITING
+    return None
+
+
+def _claim(session: Session, consultation: Consultation, reason: str, now: datetime) -> bool:
+    claimed = session.execute(
+        insert(session, StaffAlert)
+        .values(
+            library_id=consultation.library_id,
+            consultation_id=consultation.id,
+            reason=reason,
+            sent_at=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(StaffAlert.id)
+    )
+    return claimed.first() is not None
+
+
+def _letter(person: Staff, library: Library, told: Sequence[Waiting], base_url: str) -> Alert:
+    zone = ZoneInfo(library.timezone)
+    facts = {"library": library.name, "count": len(told)}
+    lines = [_line(person.language, each, zone) for each in told]
+    return Alert(
+        person.email,
+        letter(person.language, "waiting_subject", **facts),
+        letter(
+            person.language,
+            "waiting_body",
+            lines="\n".join(lines),
+            url=f"{base_url}/desk",
+            **facts,
+        ),
+    )
+
+
+def _line(language: str | None, each: Waiting, zone: ZoneInfo) -> str:
+    received = each.received_at.astimezone(zone)
+    facts = {"channel": each.channel, "received": f"{received:%Y-%m-%d %H:%M}"}
+    if each.reason == URGENT:
+        return letter(language, "waiting_urgent", **facts)
+    due = ""
+    if each.due_at is not None:
+        at = each.due_at.astimezone(zone)
+        due = letter(language, "waiting_due", at=f"{at:%Y-%m-%d %H:%M}")
+    return letter(language, "waiting_line", due=due, **facts)
