@@ -3,6 +3,7 @@
 from bot.channels.base import Channel
 from bot.channels.rasa import Rasa
 from bot.channels.telegram import Telegram
+from bot.channels.viber import Viber
 from bot.channels.web import Web
 from bot.channels.wechat import WeChat
 from bot.channels.whatsapp import WhatsApp
@@ -10,6 +11,7 @@ from bot.channels.whatsapp import WhatsApp
 CHANNELS: dict[str, type[Channel]] = {
     Rasa.kind: Rasa,
     Telegram.kind: Telegram,
+    Viber.kind: Viber,
     Web.kind: Web,
     WeChat.kind: WeChat,
     WhatsApp.kind: WhatsApp,

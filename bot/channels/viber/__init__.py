@@ -1,0 +1,5 @@
+"""Viber bots."""
+
+from bot.channels.viber.channel import Viber
+
+__all__ = ["Viber"]
