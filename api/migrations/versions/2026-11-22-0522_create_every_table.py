@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611220507"
+revision = "202611220522"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -150,6 +150,8 @@ def upgrade() -> None:
         sa.Column("feedback_by", sa.Text(), nullable=True),
         sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("answered_by", sa.Text(), nullable=True),
+        sa.Column("feedback_micros", sa.BigInteger(), nullable=True),
+        sa.Column("answered_micros", sa.BigInteger(), nullable=True),
         sa.Column("last_feedback_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_reply_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("waiting_since", sa.DateTime(timezone=True), nullable=True),
@@ -265,7 +267,24 @@ def upgrade() -> None:
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("counts", sa.JSON(), nullable=False),
+        sa.Column("received", sa.Integer(), nullable=False),
+        sa.Column("excluded", sa.Integer(), nullable=False),
+        sa.Column("excluded_late", sa.Integer(), nullable=False),
+        sa.Column("withdrawn", sa.Integer(), nullable=False),
+        sa.Column("directional", sa.Integer(), nullable=False),
+        sa.Column("handed_over", sa.Integer(), nullable=False),
+        sa.Column("bot_only", sa.Integer(), nullable=False),
+        sa.Column("inclusive_within", sa.Integer(), nullable=False),
+        sa.Column("answered_within", sa.Integer(), nullable=False),
+        sa.Column("responded_within", sa.Integer(), nullable=False),
+        sa.Column("next_day_within", sa.Integer(), nullable=False),
+        sa.Column("next_day_matured", sa.Integer(), nullable=False),
+        sa.Column("waiting", sa.Integer(), nullable=False),
+        sa.Column("oldest_waiting_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("confirmed", sa.Integer(), nullable=False),
+        sa.Column("presumed", sa.Integer(), nullable=False),
+        sa.Column("abandoned", sa.Integer(), nullable=False),
+        sa.Column("bot_first", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["library_id"],
             ["library.id"],
@@ -454,6 +473,39 @@ def upgrade() -> None:
         batch_op.create_index("ix_miss_recent", ["library_id", "noticed_at"], unique=False)
 
     op.create_table(
+        "note",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "consultation_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["consultation_id"],
+            ["consultation.id"],
+            name=op.f("fk_note_consultation_id_consultation"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_note_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_note")),
+    )
+    with op.batch_alter_table("note", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_note_library_id_consultation_id"),
+            ["library_id", "consultation_id"],
+            unique=False,
+        )
+
+    op.create_table(
         "password_link",
         sa.Column("token_hash", sa.Text(), nullable=False),
         sa.Column("staff_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -470,6 +522,40 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("password_link", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_password_link_staff_id"), ["staff_id"], unique=False)
+
+    op.create_table(
+        "snooze",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "consultation_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["consultation_id"],
+            ["consultation.id"],
+            name=op.f("fk_snooze_consultation_id_consultation"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_snooze_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snooze")),
+        sa.UniqueConstraint(
+            "library_id", "consultation_id", name=op.f("uq_snooze_library_id_consultation_id")
+        ),
+    )
+    with op.batch_alter_table("snooze", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_snooze_library_id_until"), ["library_id", "until"], unique=False
+        )
 
     op.create_table(
         "staff_alert",
@@ -699,10 +785,18 @@ def downgrade() -> None:
 
     op.drop_table("staff_session")
     op.drop_table("staff_alert")
+    with op.batch_alter_table("snooze", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_snooze_library_id_until"))
+
+    op.drop_table("snooze")
     with op.batch_alter_table("password_link", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_password_link_staff_id"))
 
     op.drop_table("password_link")
+    with op.batch_alter_table("note", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_note_library_id_consultation_id"))
+
+    op.drop_table("note")
     with op.batch_alter_table("miss", schema=None) as batch_op:
         batch_op.drop_index("ix_miss_recent")
 
