@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from tracker.calendars import DeskCalendar, desk_version
 from tracker.consultations import FACTS, deadlines_of
 from tracker.fold import Facts, Stream, fold
+from tracker.memory import memory_of
 from tracker.models import Consultation, Event, Miss
 from tracker.streams import Opening, families
 
@@ -64,6 +65,7 @@ def write(
 ) -> Written:
     """Write consultations of one library, each under its key once, replacing what is there."""
     session.flush()
+    memory_of(session).events.clear()
     now = now.astimezone(UTC)
     known = _known(session, library_id, [stream.key for stream in streams])
     _forget_events(session, [item.id for item in known.values()])

@@ -10,8 +10,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tracker import clock, models
+from tracker.clock import zone
+from tracker.dirty import mark_dirty
 from tracker.fold import GONE
-from tracker.models import Consultation
+from tracker.models import Consultation, Library
 
 DESK = "desk"
 BUILDING = "building"
@@ -145,7 +147,8 @@ def _move_deadlines(
         & Consultation.status.not_in(GONE)
         & (Consultation.next_day_due_at.is_(None) | (Consultation.next_day_due_at > now))
     )
-    last = 0
+    tz = zone(session.get_one(Library, library_id).timezone)
+    last, days = 0, set()
     while True:
         rows = session.execute(
             select(Consultation.id, Consultation.received_at)
@@ -160,6 +163,7 @@ def _move_deadlines(
         if not rows:
             break
         last = rows[-1].id
+        days |= {row.received_at.astimezone(tz).date() for row in rows}
         session.execute(
             update(Consultation),
             [
@@ -171,4 +175,5 @@ def _move_deadlines(
                 for row in rows
             ],
         )
+    mark_dirty(session, library_id, days)
     session.expire_all()

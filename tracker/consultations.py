@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from tracker import calendars, errors
 from tracker.clock import zone
+from tracker.dirty import mark_dirty
 from tracker.fold import (
     BOT,
     DAY,
@@ -30,7 +31,7 @@ from tracker.fold import (
     fold,
 )
 from tracker.memory import memory_of
-from tracker.models import Consultation, DirtyDay, Event, Library, Miss
+from tracker.models import Consultation, Event, Library, Miss
 from tracker.streams import families
 
 OLDEST_RECEIPT = timedelta(days=7)
@@ -571,11 +572,7 @@ def _write(
     _apply(consultation, fold(streams))
     _set_deadlines(session, consultation, moved=consultation.received_at != received_at, now=now)
     days.add(_local_day(consultation))
-    marked = memory_of(session).dirty
-    for day in sorted(days):
-        if (consultation.library_id, day) not in marked:
-            marked.add((consultation.library_id, day))
-            session.add(DirtyDay(library_id=consultation.library_id, day=day))
+    mark_dirty(session, consultation.library_id, days)
 
 
 def _local_day(consultation: Consultation) -> Any:

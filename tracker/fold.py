@@ -12,7 +12,7 @@ Nothing that happened before the receipt can answer it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 from json import dumps
@@ -23,6 +23,8 @@ DAY = timedelta(days=1)
 FOLLOW_UP = timedelta(hours=72)
 MICROSECOND = timedelta(microseconds=1)
 IDLE_CLOSE = timedelta(hours=24)
+# Instants outside are refused where they come in, so that no sum of dates overflows.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 TITLE_LENGTH = 200
 PATRON = "patron"
 BOT = "bot"

@@ -19,14 +19,14 @@ from sqlalchemy.orm import Session
 
 from tracker import bulk, calendars
 from tracker.clock import zone
+from tracker.dirty import mark_dirty
 from tracker.errors import TrackerError
-from tracker.fold import CAUSE, EventData, Kind, Stream
-from tracker.models import Consultation, DirtyDay, Event, Library
+from tracker.fold import CAUSE, EARLIEST, LATEST, EventData, Kind, Stream
+from tracker.models import Consultation, Event, Library
 
 BATCH = 2_000
 LONGEST_ROW = 1_000_000  # bytes
 LONGEST_NAME = 255
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 CSV_COLUMNS = ("id", "library", "channel", "received_at", "feedback_at", "closed_at", "by")
 REQUIRED_COLUMNS = ("id", "library", "channel", "received_at")
 PLAIN_KEYS = frozenset({"at", "kind", "by", "text"})
@@ -148,9 +148,7 @@ class _Import:
                 library.days |= bulk.refold_merged(
                     self.session, library.id, library.tz, now=self.now, also=library.orphaned
                 )
-                self.session.add_all(
-                    DirtyDay(library_id=library.id, day=day) for day in sorted(library.days)
-                )
+                mark_dirty(self.session, library.id, library.days)
         self.session.flush()
         self.session.expire_all()
         return self.report

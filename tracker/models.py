@@ -88,6 +88,8 @@ class Consultation(Base):
     feedback_by: Mapped[str | None] = mapped_column(Text)
     answered_at: Mapped[datetime | None]
     answered_by: Mapped[str | None] = mapped_column(Text)
+    feedback_micros: Mapped[int | None] = mapped_column(BigInteger)  # from receipt
+    answered_micros: Mapped[int | None] = mapped_column(BigInteger)
     last_feedback_at: Mapped[datetime | None]
     last_reply_at: Mapped[datetime | None]  # bot answer or feedback, whichever came last
     waiting_since: Mapped[datetime | None]  # oldest patron message that nobody answered
@@ -174,7 +176,11 @@ class DirtyDay(Base):
 
 
 class Rollup(Base):
-    """Counts of one library, local day and channel: a cache, recomputed whole."""
+    """Counts of one library, local day and channel: a cache, recomputed whole.
+
+    The row of channel "" says that the day was computed, and until when it must be counted
+    from its consultations instead.
+    """
 
     __tablename__ = "rollup"
 
@@ -183,5 +189,22 @@ class Rollup(Base):
     )
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     channel: Mapped[str] = mapped_column(Text, primary_key=True)
-    settled_at: Mapped[datetime]  # from this instant on the counts no longer change by waiting
-    counts: Mapped[dict[str, int]] = mapped_column(JSON)
+    settled_at: Mapped[datetime]  # after this instant waiting alone changes no count
+    received: Mapped[int] = mapped_column(default=0)
+    excluded: Mapped[int] = mapped_column(default=0)
+    excluded_late: Mapped[int] = mapped_column(default=0)
+    withdrawn: Mapped[int] = mapped_column(default=0)
+    directional: Mapped[int] = mapped_column(default=0)
+    handed_over: Mapped[int] = mapped_column(default=0)
+    bot_only: Mapped[int] = mapped_column(default=0)
+    inclusive_within: Mapped[int] = mapped_column(default=0)
+    answered_within: Mapped[int] = mapped_column(default=0)
+    responded_within: Mapped[int] = mapped_column(default=0)
+    next_day_within: Mapped[int] = mapped_column(default=0)
+    next_day_matured: Mapped[int] = mapped_column(default=0)
+    waiting: Mapped[int] = mapped_column(default=0)
+    oldest_waiting_at: Mapped[datetime | None]
+    confirmed: Mapped[int] = mapped_column(default=0)
+    presumed: Mapped[int] = mapped_column(default=0)
+    abandoned: Mapped[int] = mapped_column(default=0)
+    bot_first: Mapped[int] = mapped_column(default=0)

@@ -4,21 +4,19 @@ Pure functions over integers and instants in seconds; every number is checked ag
 statsmodels or lifelines in the tests.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from math import exp, log, sqrt
-from typing import Literal
 
 Z95 = 1.959963984540054  # two-sided 95 %
-DAY_SECONDS = 86_400
+DAY_MICROSECONDS = 86_400_000_000
 TOO_FEW_TO_JUDGE = 20
 HIDE_BELOW_PUBLISHED = 10
 HIDE_BELOW_INTERNAL = 5
-
-Outcome = Literal["answered", "withdrawn", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,64 +76,97 @@ def newcombe(a: tuple[int, int], b: tuple[int, int]) -> Difference | None:
 
 
 def live_estimate(
-    observations: Iterable[tuple[float, Outcome]], *, limit: float = DAY_SECONDS
+    answered: Iterable[int],
+    withdrawn: Iterable[int] = (),
+    waiting: Iterable[int] = (),
+    *,
+    limit: int = DAY_MICROSECONDS,
 ) -> Rate | None:
     """Share answered within the limit, with those still waiting taken into account.
 
     Aalen-Johansen, with a withdrawal as the competing event; without any it is
-    Kaplan-Meier's 1 - S(limit). Seconds since receipt; answers come before censoring at
-    equal times. The interval is log-log on 1 - F (Greenwood's variance, generalised as in
-    Collett, Modelling Survival Data in Medical Research, 3rd ed., p. 411), None at 0 and 1.
+    Kaplan-Meier's 1 - S(limit). Each consultation gives the time from receipt to its answer,
+    to its withdrawal, or to now; answers come before censoring at equal times. The interval
+    is log-log on 1 - F with the variance of Collett, Modelling Survival Data in Medical
+    Research, 3rd ed., p. 411, which without withdrawals is Greenwood's; None at 0 and 1.
     None when there is nothing to observe.
     """
-    answered: Counter[float] = Counter()
-    withdrawn: Counter[float] = Counter()
-    left: Counter[float] = Counter()  # at each time: all who leave the observation
-    for seconds, outcome in observations:
-        left[seconds] += 1
-        if outcome == "answered":
-            answered[seconds] += 1
-        elif outcome == "withdrawn":
-            withdrawn[seconds] += 1
-    at_risk = left.total()
-    if not at_risk:
+    answers = sorted(answered)
+    gone, left = Counter(withdrawn), Counter(waiting)
+    estimate = _Incidence(len(answers) + gone.total() + left.total())
+    if not estimate.at_risk:
         return None
-    steps: list[tuple[int, int, int]] = []
-    for seconds in sorted(left):
-        if seconds > limit:
-            break
-        if answered[seconds] or withdrawn[seconds]:
-            steps.append((at_risk, answered[seconds], answered[seconds] + withdrawn[seconds]))
-        at_risk -= left[seconds]
-    return incidence(steps)
+    done = 0
+    for time in sorted({time for time in (*gone, *left) if time <= limit}):
+        before = bisect_left(answers, time)
+        estimate.answers_only(before - done)
+        done = bisect_right(answers, time)
+        estimate.mixed(done - before, gone[time])
+        estimate.at_risk -= left[time]
+    estimate.answers_only(bisect_right(answers, limit) - done)
+    return estimate.result()
 
 
-def incidence(steps: Sequence[tuple[int, int, int]]) -> Rate:
-    """Aalen-Johansen from (at risk, answered, answered or withdrawn) at each time of events."""
-    reached: list[float] = []
-    survived_before: list[float] = []
-    survival, share = 1.0, 0.0
-    for at_risk, answers, events in steps:
-        survived_before.append(survival)
-        share += survival * answers / at_risk
-        survival *= 1 - events / at_risk
-        reached.append(share)
-    total_answers = sum(answers for _, answers, _ in steps)
-    if total_answers == 0:
-        return Rate(0.0, None, None)
-    everyone = steps[0][0] == total_answers
-    if everyone:
-        return Rate(1.0, None, None)
-    variance = 0.0
-    for (at_risk, answers, events), so_far, before in zip(
-        steps, reached, survived_before, strict=True
-    ):
-        rest = share - so_far
-        if at_risk > events:  # else nobody is left, and nothing is still to be reached
-            variance += rest * rest * events / (at_risk * (at_risk - events))
-        variance += before * before * answers * (at_risk - answers) / at_risk**3
-        variance -= 2 * rest * before * answers / at_risk**2
-    return _log_log(share, variance)
+class _Incidence:
+    """Aalen-Johansen in the making.
+
+    Between two withdrawals or censorings only answers happen, and there the product and
+    the sums over single answers telescope, so that a year costs as little as a day: with
+    n at risk before and m after, share F and survival S before, such a stretch adds S(n-m)/n
+    to the share and (F_end - F - S)^2 (1/m - 1/n) to the variance.
+    """
+
+    def __init__(self, at_risk: int) -> None:
+        self.at_risk = at_risk
+        self.answered = 0
+        self.share = 0.0
+        self.survival = 1.0
+        self._stretches: list[tuple[int, int, float, float]] = []
+        self._steps: list[tuple[int, int, int, float, float]] = []
+
+    def answers_only(self, count: int) -> None:
+        """A stretch of time in which that many are answered and nobody else leaves."""
+        if not count:
+            return
+        before = self.at_risk
+        self._stretches.append((before, before - count, self.share, self.survival))
+        self.share += self.survival * count / before
+        self._leave(answers=count, others=0)
+
+    def mixed(self, answers: int, withdrawals: int) -> None:
+        """One instant at which some are answered and others withdraw."""
+        if not withdrawals:
+            self.answers_only(answers)
+            return
+        before, survival = self.at_risk, self.survival
+        self.share += survival * answers / before
+        self._steps.append((before, answers, answers + withdrawals, survival, self.share))
+        self._leave(answers=answers, others=withdrawals)
+
+    def _leave(self, *, answers: int, others: int) -> None:
+        after = self.at_risk - answers - others
+        self.survival *= after / self.at_risk
+        self.at_risk = after
+        self.answered += answers
+
+    def result(self) -> Rate:
+        """The estimate with its interval."""
+        if self.answered == 0:
+            return Rate(0.0, None, None)
+        if self.survival == 0 and not self._steps:
+            return Rate(1.0, None, None)
+        variance = 0.0
+        for before, after, share, survival in self._stretches:
+            rest = self.share - share - survival
+            if after:  # else nothing is left to be reached, and `rest` is 0
+                variance += rest * rest * (before - after) / (before * after)
+        for before, answers, events, survival, share in self._steps:
+            rest = self.share - share
+            if before > events:
+                variance += rest * rest * events / (before * (before - events))
+            variance += survival * survival * answers * (before - answers) / before**3
+            variance -= 2 * rest * survival * answers / before**2
+        return _log_log(self.share, variance)
 
 
 def _log_log(share: float, variance: float) -> Rate:
@@ -147,16 +178,15 @@ def _log_log(share: float, variance: float) -> Rate:
     return Rate(share, 1 - exp(-exp(centre - spread)), 1 - exp(-exp(centre + spread)))
 
 
-def nearest_rank(values: Sequence[float], percent: int, *, unreached: int = 0) -> float | None:
+def nearest_rank(ordered: Sequence[int], percent: int, *, unreached: int = 0) -> int | None:
     """The smallest value with at least that percentage of all values at or below it.
 
-    `unreached` counts those without a value, which rank above all others. None means that
-    the rank falls among them, or that there is nothing to rank.
+    The values come in ascending order. `unreached` counts those without a value, which rank
+    above all others. None means that the rank falls among them, or that nothing is ranked.
     """
-    ordered = sorted(values)
     total = len(ordered) + unreached
     rank = -(-percent * total // 100)
-    return ordered[max(rank, 1) - 1] if total > 0 and rank <= len(ordered) else None
+    return ordered[max(rank, 1) - 1] if total and rank <= len(ordered) else None
 
 
 def percent(successes: int, trials: int, *, places: int = 1) -> str | None:

@@ -1,0 +1,312 @@
+"""What each figure asks of one consultation, and how the answers add up.
+
+Every figure is a question put to each consultation (`judge`, `is_waiting`, `deflection`), so
+that a number and the list of cases behind it cannot disagree. The clock is C24 (86,400 s of
+real time) except where the name says opening day.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from tracker import rates
+from tracker.fold import DAY, MICROSECOND
+from tracker.models import Consultation, Rollup
+
+INCLUSIVE_MATURITY = DAY + timedelta(hours=24)  # a day to answer, a day for the patron's no
+DEFLECTION_MATURITY = timedelta(hours=72)
+SECOND_MICROS = 1_000_000
+
+INCLUSIVE = "bot_inclusive_within_24h"
+ANSWERED = "answered_within_24h"
+RESPONDED = "feedback_within_24h"
+NEXT_DAY = "feedback_next_opening_day"
+RATES = (INCLUSIVE, ANSWERED, RESPONDED, NEXT_DAY)
+
+WITHIN = "within"
+MISSED = "missed"
+PENDING_IN_TIME = "pending_in_time"  # not matured, but already answered in time
+PENDING_LATE = "pending_late"  # not matured, answered too late (bot-inclusive only)
+PENDING_OPEN = "pending_open"  # not matured, not answered
+PENDING = frozenset({PENDING_IN_TIME, PENDING_LATE, PENDING_OPEN})
+
+CONFIRMED, PRESUMED, ABANDONED, STAFFED = "confirmed", "presumed", "abandoned", "staffed"
+PERCENTILES = (50, 90, 95)
+
+
+class Case(NamedTuple):
+    """What the figures need to know of one consultation."""
+
+    id: int
+    key: str
+    channel: str
+    received_at: datetime
+    handed_over: bool
+    bot_first: bool
+    bot_accepted: bool
+    bot_at: datetime | None
+    feedback_at: datetime | None
+    answered_at: datetime | None
+    feedback_micros: int | None
+    answered_micros: int | None
+    withdrawn_at: datetime | None
+    excluded_at: datetime | None
+    excluded_late: bool
+    directional: bool
+    next_day_due_at: datetime | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is in the rates."""
+        return self.excluded_at is None
+
+    @property
+    def withdrawn_micros(self) -> int | None:
+        """From receipt to the patron's taking it back before an answer."""
+        if self.withdrawn_at is None:
+            return None
+        return (self.withdrawn_at - self.received_at) // MICROSECOND
+
+    def answer_for(self, figure: str) -> datetime | None:
+        """The instant that stops this figure's clock."""
+        if figure == ANSWERED:
+            return self.answered_at
+        if figure == INCLUSIVE:
+            return min((at for at in (self.feedback_at, self.bot_at) if at), default=None)
+        return self.feedback_at
+
+
+COLUMNS = tuple(getattr(Consultation, name) for name in Case._fields)
+
+
+def judge(case: Case, figure: str, at: datetime) -> str | None:
+    """What one consultation is to one rate at an instant; None if it is not in it."""
+    if not case.counts or (figure != INCLUSIVE and not case.handed_over):
+        return None
+    answer = case.answer_for(figure)
+    if figure == NEXT_DAY:
+        if case.next_day_due_at is None:
+            return None
+        due, matured = case.next_day_due_at, at > case.next_day_due_at
+    else:
+        wait = INCLUSIVE_MATURITY if figure == INCLUSIVE else DAY
+        due, matured = case.received_at + DAY, at - case.received_at >= wait
+    in_time = answer is not None and case.received_at <= answer <= due
+    if matured:
+        return WITHIN if in_time else MISSED
+    if in_time:
+        return PENDING_IN_TIME
+    return PENDING_OPEN if answer is None else PENDING_LATE
+
+
+def is_waiting(case: Case) -> bool:
+    """Whether a patron waits for a first response. Closing without a reply ends no wait."""
+    return (
+        case.counts and case.handed_over and case.feedback_at is None and case.withdrawn_at is None
+    )
+
+
+def deflection(case: Case, at: datetime) -> str | None:
+    """What became of a question that the bot answered first; None before 72 hours.
+
+    confirmed: the patron said it helped; presumed: silence; abandoned: the answer did not
+    stand and no librarian wrote; staffed: a librarian wrote.
+    """
+    if not (case.counts and case.bot_first) or at - case.received_at < DEFLECTION_MATURITY:
+        return None
+    if not case.handed_over:
+        return CONFIRMED if case.bot_accepted else PRESUMED
+    return ABANDONED if case.feedback_at is None else STAFFED
+
+
+@dataclass(slots=True)
+class RateCount:
+    """How many consultations one rate saw, by outcome."""
+
+    within: int = 0
+    matured: int = 0
+    pending: int = 0
+    pending_in_time: int = 0
+    pending_open: int = 0
+
+    def add(self, outcome: str | None) -> None:
+        """Count one consultation's outcome."""
+        if outcome is None:
+            return
+        if outcome in PENDING:
+            self.pending += 1
+            self.pending_in_time += outcome == PENDING_IN_TIME
+            self.pending_open += outcome == PENDING_OPEN
+        else:
+            self.matured += 1
+            self.within += outcome == WITHIN
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; rates are None when nothing was counted."""
+        share = rates.wilson(self.within, self.matured)
+        everyone = self.matured + self.pending
+        sure = self.within + self.pending_in_time
+        return {
+            "within": self.within,
+            "matured": self.matured,
+            "pending": self.pending,
+            "rate": share.rate,
+            "low": share.low,
+            "high": share.high,
+            "worst": sure / everyone if everyone else None,
+            "best": (sure + self.pending_open) / everyone if everyone else None,
+        }
+
+
+@dataclass(slots=True)
+class Block:
+    """The figures of one channel, or of all, in the making."""
+
+    at: datetime
+    received: int = 0
+    excluded: int = 0
+    excluded_late: int = 0
+    withdrawn: int = 0
+    directional: int = 0
+    handed_over: int = 0
+    bot_only: int = 0
+    shares: dict[str, RateCount] = field(default_factory=lambda: {n: RateCount() for n in RATES})
+    answered: list[int] = field(default_factory=list)  # microseconds, of those handed over
+    gone: list[int] = field(default_factory=list)
+    open: list[int] = field(default_factory=list)
+    feedback: list[int] = field(default_factory=list)  # microseconds, of the matured
+    unanswered: int = 0
+    waiting: int = 0
+    overdue: int = 0
+    oldest_waiting_at: datetime | None = None
+    deflection: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys((CONFIRMED, PRESUMED, ABANDONED, "matured"), 0)
+    )
+
+    def add(self, case: Case) -> None:
+        """Count one consultation."""
+        self.received += 1
+        if not case.counts:
+            self.excluded += 1
+            self.excluded_late += case.excluded_late
+            return
+        self.withdrawn += case.withdrawn_at is not None
+        self.directional += case.directional
+        for figure, count in self.shares.items():
+            count.add(judge(case, figure, self.at))
+        outcome = deflection(case, self.at)
+        if outcome is not None:
+            self.deflection["matured"] += 1
+            if outcome in self.deflection:
+                self.deflection[outcome] += 1
+        if case.handed_over:
+            self.handed_over += 1
+            self._add_handed_over(case)
+        else:
+            self.bot_only += 1
+
+    def _add_handed_over(self, case: Case) -> None:
+        age = self.at - case.received_at
+        withdrawn = case.withdrawn_micros
+        if withdrawn is not None:
+            self.gone.append(withdrawn)
+        elif case.answered_micros is not None:
+            self.answered.append(case.answered_micros)
+        else:
+            self.open.append(age // MICROSECOND)
+        if age >= DAY:
+            if case.feedback_micros is None:
+                self.unanswered += 1
+            else:
+                self.feedback.append(case.feedback_micros)
+        if is_waiting(case):
+            self._add_waiting(1, overdue=age > DAY, oldest=case.received_at)
+
+    def _add_waiting(self, count: int, *, overdue: bool, oldest: datetime) -> None:
+        self.waiting += count
+        self.overdue += count if overdue else 0
+        known = self.oldest_waiting_at
+        self.oldest_waiting_at = oldest if known is None else min(known, oldest)
+
+    def add_rollup(self, day: Rollup) -> None:
+        """Count a settled day of one channel. Its times to answer come by `add_times`."""
+        self.received += day.received
+        self.excluded += day.excluded
+        self.excluded_late += day.excluded_late
+        self.withdrawn += day.withdrawn
+        self.directional += day.directional
+        self.handed_over += day.handed_over
+        self.bot_only += day.bot_only
+        for figure, within, matured in (
+            (INCLUSIVE, day.inclusive_within, day.handed_over + day.bot_only),
+            (ANSWERED, day.answered_within, day.handed_over),
+            (RESPONDED, day.responded_within, day.handed_over),
+            (NEXT_DAY, day.next_day_within, day.next_day_matured),
+        ):
+            self.shares[figure].within += within
+            self.shares[figure].matured += matured
+        if day.oldest_waiting_at is not None:
+            self._add_waiting(day.waiting, overdue=True, oldest=day.oldest_waiting_at)
+        self.deflection[CONFIRMED] += day.confirmed
+        self.deflection[PRESUMED] += day.presumed
+        self.deflection[ABANDONED] += day.abandoned
+        self.deflection["matured"] += day.bot_first
+
+    def add_times(
+        self, *, feedback: int | None, answered: int | None, withdrawn: int | None, age: int
+    ) -> None:
+        """The times, in microseconds, of one handed-over consultation of a settled day."""
+        if withdrawn is not None:
+            self.gone.append(withdrawn)
+        elif answered is not None:
+            self.answered.append(answered)
+        else:
+            self.open.append(age)
+        if feedback is None:
+            self.unanswered += 1
+        else:
+            self.feedback.append(feedback)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, as DESIGN 4.4 names the parts."""
+        self.feedback.sort()
+        return {
+            "received": self.received,
+            "excluded": self.excluded,
+            "handed_over": self.handed_over,
+            "bot_only": self.bot_only,
+            **{figure: count.as_dict() for figure, count in self.shares.items()},
+            "live_estimate": self._live_estimate(),
+            "seconds_to_feedback": {
+                f"p{percent}": _seconds(
+                    rates.nearest_rank(self.feedback, percent, unreached=self.unanswered)
+                )
+                for percent in PERCENTILES
+            },
+            "backlog": {
+                "waiting": self.waiting,
+                "overdue": self.overdue,
+                "oldest_seconds": (
+                    None
+                    if self.oldest_waiting_at is None
+                    else _seconds((self.at - self.oldest_waiting_at) // MICROSECOND)
+                ),
+            },
+            "deflection": dict(self.deflection),
+        }
+
+    def _live_estimate(self) -> dict[str, float | None] | None:
+        if not self.shares[ANSWERED].matured:  # nobody has been observed for 24 hours
+            return None
+        estimate = rates.live_estimate(self.answered, self.gone, self.open)
+        if estimate is None:
+            return None
+        return {"rate": estimate.rate, "low": estimate.low, "high": estimate.high}
+
+
+def _seconds(micros: int | None) -> float | int | None:
+    """Whole seconds as an integer, so that they print as 300 and not as 300.0."""
+    if micros is None:
+        return None
+    whole, rest = divmod(micros, SECOND_MICROS)
+    return whole if rest == 0 else micros / SECOND_MICROS

@@ -1,0 +1,173 @@
+"""Daily counts per channel: a cache of the facts, recomputed a whole day at a time.
+
+Every event marks its consultation's local day as dirty in the same transaction; a worker
+computes dirty days anew. Nothing is ever added to or subtracted from a count, so that late,
+repeated, merged or corrected events cannot make it drift.
+
+A day is *settled* once all its consultations have matured under every clock and the last
+event lies behind: after that instant its counts hold until another event marks it dirty.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from tracker.clock import day_bounds, zone
+from tracker.figures import (
+    ANSWERED,
+    COLUMNS,
+    DEFLECTION_MATURITY,
+    INCLUSIVE,
+    NEXT_DAY,
+    RESPONDED,
+    Block,
+    Case,
+)
+from tracker.memory import memory_of
+from tracker.models import Consultation, DirtyDay, Library, Rollup
+
+WHOLE_DAY = ""  # the channel of the row that says the day was computed
+COUNTS = (
+    "received",
+    "excluded",
+    "excluded_late",
+    "withdrawn",
+    "directional",
+    "handed_over",
+    "bot_only",
+    "waiting",
+    "oldest_waiting_at",
+)
+TICK = timedelta(microseconds=1)
+
+
+def recompute_day(session: Session, library: Library, day: date) -> None:
+    """Compute one local day anew from its consultations and clear its marks."""
+    session.flush()
+    marks = session.scalars(
+        select(DirtyDay.id).where(DirtyDay.library_id == library.id, DirtyDay.day == day)
+    ).all()
+    rows = _computed(session, library, day)
+    # Two statements on purpose: in one, PostgreSQL's snapshot still sees the old keys.
+    session.execute(delete(Rollup).where(Rollup.library_id == library.id, Rollup.day == day))
+    session.execute(insert(Rollup), rows)
+    for start in range(0, len(marks), 500):
+        session.execute(delete(DirtyDay).where(DirtyDay.id.in_(marks[start : start + 500])))
+    memory_of(session).dirty.discard((library.id, day))
+
+
+def _computed(session: Session, library: Library, day: date) -> list[dict[str, Any]]:
+    """The rollup rows of a day, from its consultations."""
+    begin, end = day_bounds(day, zone(library.timezone))
+    rows = session.execute(
+        select(*COLUMNS, Consultation.last_event_at).where(
+            Consultation.library_id == library.id,
+            Consultation.received_at >= begin,
+            Consultation.received_at < end,
+        )
+    ).all()
+    cases = [(Case._make(row[:-1]), row[-1]) for row in rows]
+    settled_at = max(
+        (_settled(case, last) for case, last in cases), default=end + DEFLECTION_MATURITY
+    )
+    blocks = {WHOLE_DAY: Block(settled_at + TICK)}
+    for case, _ in cases:
+        blocks[WHOLE_DAY].add(case)
+        if case.channel not in blocks:
+            blocks[case.channel] = Block(settled_at + TICK)
+        blocks[case.channel].add(case)
+    return [_row(library.id, day, channel, settled_at, block) for channel, block in blocks.items()]
+
+
+def refresh(session: Session, *, now: datetime, limit: int = 100) -> int:
+    """Compute up to `limit` dirty days that are over and ripe; returns how many.
+
+    A day younger than three days is left alone: its counts would not be used yet.
+    """
+    oldest = (now - DEFLECTION_MATURITY - timedelta(days=1)).date()
+    dirty = session.execute(
+        select(DirtyDay.library_id, DirtyDay.day)
+        .where(DirtyDay.day < oldest)
+        .distinct()
+        .order_by(DirtyDay.day.desc(), DirtyDay.library_id)
+        .limit(limit)
+    ).all()
+    for row in dirty:
+        library = session.get_one(Library, row.library_id)
+        recompute_day(session, library, row.day)
+    return len(dirty)
+
+
+def usable_days(
+    session: Session, library: Library, *, start: date | None, end: date | None, at: datetime
+) -> set[date]:
+    """The days whose rollups hold at that instant: computed, settled and not dirty."""
+    query = select(Rollup.day).where(
+        Rollup.library_id == library.id, Rollup.channel == WHOLE_DAY, Rollup.settled_at < at
+    )
+    marks = select(DirtyDay.day).where(DirtyDay.library_id == library.id).distinct()
+    if start is not None:
+        query = query.where(Rollup.day >= start)
+    if end is not None:
+        query = query.where(Rollup.day <= end)
+    return set(session.scalars(query)) - set(session.scalars(marks))
+
+
+def wrong_days(session: Session, library: Library, days: Iterable[date]) -> list[date]:
+    """Those of the days whose rollups differ from their consultations. There should be none.
+
+    Days without rollups, and dirty ones, are not asked about.
+    """
+    columns = list(Rollup.__table__.columns)
+    dirty = set(session.scalars(select(DirtyDay.day).where(DirtyDay.library_id == library.id)))
+    found = []
+    for day in days:
+        rows = session.execute(
+            select(*columns).where(Rollup.library_id == library.id, Rollup.day == day)
+        ).mappings()
+        kept = {row["channel"]: dict(row) for row in rows}
+        computed = {row["channel"]: row for row in _computed(session, library, day)}
+        if kept and day not in dirty and kept != computed:
+            found.append(day)
+    return found
+
+
+def dirty_days(session: Session, library_id: int) -> int:
+    """How many days wait to be computed anew."""
+    return (
+        session.scalar(
+            select(func.count(DirtyDay.day.distinct())).where(DirtyDay.library_id == library_id)
+        )
+        or 0
+    )
+
+
+def _settled(case: Case, last_event_at: datetime) -> datetime:
+    moments = [case.received_at + DEFLECTION_MATURITY, last_event_at]
+    if case.next_day_due_at is not None:
+        moments.append(case.next_day_due_at)
+    return max(moments)
+
+
+def _row(
+    library_id: int, day: date, channel: str, settled_at: datetime, block: Block
+) -> dict[str, Any]:
+    return dict(
+        library_id=library_id,
+        day=day,
+        channel=channel,
+        settled_at=settled_at,
+        inclusive_within=block.shares[INCLUSIVE].within,
+        answered_within=block.shares[ANSWERED].within,
+        responded_within=block.shares[RESPONDED].within,
+        next_day_within=block.shares[NEXT_DAY].within,
+        next_day_matured=block.shares[NEXT_DAY].matured,
+        confirmed=block.deflection["confirmed"],
+        presumed=block.deflection["presumed"],
+        abandoned=block.deflection["abandoned"],
+        bot_first=block.deflection["matured"],
+        **{name: getattr(block, name) for name in COUNTS},
+    )
