@@ -18,6 +18,7 @@ from bot.messages import Inbound, InboundKind
 _FILES = ("document", "audio", "video", "video_note", "animation")
 _OTHER_CONTENT = ("contact", "poll", "story", "dice", "paid_media", "checklist", "game")
 _LEFT = {"kicked", "left"}
+_NOTHING = (None, "", None, None)
 
 
 def inbound(update: Json) -> Inbound | None:
@@ -75,8 +76,7 @@ def _content(
         return InboundKind.VOICE, caption, _file(member(message, "voice")), None
     if "sticker" in message:
         emoji = words(member(message, "sticker"), "emoji")
-        kind = InboundKind.TEXT if emoji else InboundKind.FILE
-        return kind, emoji, _file(member(message, "sticker")), None
+        return (InboundKind.TEXT, emoji, None, None) if emoji else _NOTHING
     spot = member(message, "venue", "location") or member(message, "location")
     if spot:
         return InboundKind.LOCATION, words(member(message, "venue"), "title"), place(spot), None
@@ -85,7 +85,7 @@ def _content(
             return InboundKind.FILE, caption, _file(member(message, name)), None
     if any(name in message for name in _OTHER_CONTENT):
         return InboundKind.FILE, caption, None, None
-    return None, "", None, None
+    return _NOTHING
 
 
 def _tap(tap: Json, number: str) -> Inbound | None:

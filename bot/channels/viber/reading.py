@@ -10,6 +10,7 @@ from bot.messages import Inbound, InboundKind
 
 MILLISECONDS = 1000
 _MEDIA = {"picture": InboundKind.IMAGE}
+_COUNT_AS_MESSAGE = {InboundKind.CHOICE, InboundKind.EVENT}
 
 
 def inbound(event: Json) -> Inbound | None:
@@ -39,7 +40,7 @@ def _message(event: Json) -> Inbound:
         sent_at=instant(event.get("timestamp"), per_second=MILLISECONDS),
         media=media,
         display_name=one_line(words(sender, "name")) or None,
-        event="message" if kind is InboundKind.CHOICE else None,
+        event="message" if kind in _COUNT_AS_MESSAGE else None,
     )
 
 
@@ -55,6 +56,8 @@ def _content(message: Json) -> tuple[InboundKind, str, str | None]:
         case "location":
             spot = place(member(message, "location"), "lat", "lon")
             return InboundKind.LOCATION, text, spot
+        case "sticker":  # it opens the window like any message, and asks nothing
+            return InboundKind.EVENT, "", None
     return _MEDIA.get(kind, InboundKind.FILE), text, address or None
 
 

@@ -21,7 +21,6 @@ from bot.channels.base import (
 from bot.messages import Inbound, InboundKind
 
 ACCOUNT = "whatsapp_business_account"
-_FILES = ("document", "video", "sticker")
 # What the patron did, though no words of theirs: nothing to answer, nothing to keep.
 _SILENT = {"reaction", "system", "ephemeral", "request_welcome"}
 
@@ -90,6 +89,8 @@ def _translated(message: Json, kind: str, patron: str, contact: Json) -> Inbound
             shape, payload, text, event = _template_tap(content)
         case "image":
             shape, text = InboundKind.IMAGE, words(content, "caption")
+        case "sticker":  # it opens the window like any message, and asks nothing
+            shape, media, event = InboundKind.EVENT, None, "message"
         case "audio":
             shape = InboundKind.VOICE
         case "location":

@@ -97,8 +97,7 @@ def test_a_message_is_acknowledged_with_nothing(channel):
         ({"voice": {"file_id": "v"}}, "voice", "", "v"),
         ({"document": {"file_id": "d"}, "caption": "thesis"}, "file", "thesis", "d"),
         ({"video_note": {"file_id": "n"}}, "file", "", "n"),
-        ({"sticker": {"file_id": "k", "emoji": "👍"}}, "text", "👍", "k"),
-        ({"sticker": {"file_id": "k"}}, "file", "", "k"),
+        ({"sticker": {"file_id": "k", "emoji": "👍"}}, "text", "👍", None),
         ({"location": {"latitude": 10.77, "longitude": 106.7}}, "location", "", "geo:10.77,106.7"),
         (
             {"venue": {"title": "Library", "location": {"latitude": 1, "longitude": 2}}},
@@ -119,6 +118,7 @@ def test_media_is_named(channel, content, kind, text, media):
     "update",
     [
         message(pinned_message={}),
+        message(sticker={"file_id": "k"}),
         {"update_id": 1, "edited_message": TEXT["message"]},
         {"update_id": 1, "channel_post": TEXT["message"]},
         message(text="hello", chat={"id": -100, "type": "supergroup"}),

@@ -60,7 +60,7 @@ def test_the_trial_of_an_address_is_answered(platform, desk):
     [
         ({"type": "picture", "media": "https://x/1.jpg"}, ("image", "", "https://x/1.jpg")),
         ({"type": "file", "media": "https://x/a.pdf"}, ("file", "", "https://x/a.pdf")),
-        ({"type": "sticker", "sticker_id": 40}, ("file", "", None)),
+        ({"type": "sticker", "sticker_id": 40}, ("event", "", None)),
         ({"type": "url", "media": "https://x.org"}, ("text", "https://x.org", None)),
         (
             {"type": "location", "location": {"lat": 10.5, "lon": 106.5}},

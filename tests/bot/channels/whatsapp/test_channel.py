@@ -95,7 +95,7 @@ def test_messages_for_another_number_are_not_ours(channel, patron):
         ("image", {"id": "m1", "caption": "?"}, (InboundKind.IMAGE, "?", "m1")),
         ("audio", {"id": "m2", "voice": True}, (InboundKind.VOICE, "", "m2")),
         ("document", {"id": "m3", "filename": "a.pdf"}, (InboundKind.FILE, "", "m3")),
-        ("sticker", {"id": "m4"}, (InboundKind.FILE, "", "m4")),
+        ("sticker", {"id": "m4"}, (InboundKind.EVENT, "", None)),
         (
             "location",
             {"latitude": 10.5, "longitude": 106.5, "name": "Gate"},
