@@ -2,9 +2,16 @@
 
 from fastapi import FastAPI
 
-from api import console, health, pages, webhooks, widget
+from api import console, dashboard, health, pages, webhooks, widget
 
-ROUTERS = (health.router, webhooks.router, widget.router, pages.router, console.router)
+ROUTERS = (
+    health.router,
+    webhooks.router,
+    widget.router,
+    pages.router,
+    console.router,
+    dashboard.router,
+)
 
 
 def install(app: FastAPI) -> None:

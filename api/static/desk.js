@@ -31,6 +31,8 @@
     const form = event.target.closest("[data-draft]");
     if (!form || event.target !== replyBox()) return;
     keepDraft(form, event.target.value);
+    const state = find(".draft-state", form);
+    if (!state.textContent) state.textContent = state.dataset.kept;
     announcePresence(form.dataset.draft);
   });
 
@@ -171,17 +173,22 @@
   function step(by) {
     const list = rows();
     const at = list.indexOf(document.activeElement.closest?.(".row-link"));
-    const current = at >= 0 ? at : list.findIndex((row) => row.matches(".current")) - (by < 0 ? 0 : 0);
+    const current = at >= 0 ? at : list.findIndex((row) => row.matches(".current"));
     const next = list[Math.min(list.length - 1, Math.max(0, current + by))];
     next?.focus();
   }
+
+  const singleKeys = find("[data-keys]"); // some people's dictation types letters by itself
+  singleKeys.checked = localStorage.getItem("refdesk:keys") !== "off";
+  singleKeys.addEventListener("change", () => {
+    localStorage.setItem("refdesk:keys", singleKeys.checked ? "on" : "off");
+  });
 
   const commands = {
     j: () => step(1),
     k: () => step(-1),
     c: () => find("[data-key=c]")?.click(),
     r: () => replyBox()?.focus(),
-    n: () => replyBox()?.focus(),
     "/": () => find(".search input")?.focus(),
     "?": () => find("#keys").showModal(),
     1: () => find("[data-insert='1']")?.click(),
@@ -205,6 +212,7 @@
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]")) return;
+    if (!singleKeys.checked && event.key !== "?") return;
     const command = commands[event.key];
     if (!command) return;
     event.preventDefault();

@@ -1,0 +1,262 @@
+"""What surrounds the figures: channels, staff, the log of what they did, hours, settings."""
+
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from api import audit
+from api.accounts import accounts_of
+from api.auth import Manager
+from api.errors import BadRequest
+from api.models import AuditEntry
+from api.pages import web_address
+from api.screens import Screen, changing, reading
+from api.staff import staff_of
+from bot.channels import CHANNELS
+from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
+from tracker.clock import Calendar
+from tracker.models import Library
+
+ENTRIES = 100  # of the log, on one page
+WEEKS = 3
+RETENTION_DAYS = 180
+STUCK = (OutboxState.DEAD, OutboxState.UNCERTAIN, OutboxState.FENCED)
+
+router = APIRouter(prefix="/manage", include_in_schema=False)
+
+
+# --- channels ------------------------------------------------------------------------------
+
+
+@router.get("/channels")
+def channels(request: Request, caller: Manager) -> HTMLResponse:
+    """The library's channels, whether they work, and the line that embeds the widget."""
+    with reading(request, caller, section="manage") as (session, screen):
+        stuck = _stuck(session, screen.library.id)
+        address = screen.state.settings.public_url
+        slug = screen.library.slug
+        context = {
+            "page": "channels",
+            "accounts": [
+                _account(screen, account, stuck.get(account.id, 0))
+                for account in accounts_of(session, screen.library.id)
+            ],
+            "embed": f'<script src="{address}/widget.js" data-library="{slug}" defer></script>',
+        }
+        return screen.render("manage/channels.html", context)
+
+
+def _stuck(session: Session, library_id: int) -> dict[int, int]:
+    rows = session.execute(
+        select(Conversation.account_id, func.count())
+        .join(Outbox, Outbox.conversation_id == Conversation.id)
+        .where(Outbox.library_id == library_id, Outbox.state.in_(STUCK))
+        .group_by(Conversation.account_id)
+    ).tuples()
+    return dict(rows.all())
+
+
+def _account(screen: Screen, account: ChannelAccount, stuck: int) -> dict[str, Any]:
+    paused = account.paused_until is not None and account.paused_until > screen.now
+    state = "off" if not account.enabled else "paused" if paused else "on"
+    declaration = CHANNELS[account.kind].declaration
+    pushed = declaration.inbound.startswith("push") and not declaration.built_in
+    return {
+        "kind_name": screen.channel_name(account.kind),
+        "name": account.name,
+        "state": state,
+        "tone": {"on": "good", "paused": "late"}.get(state, ""),
+        "webhook": f"/channels/{account.kind}/{account.name}" if pushed else None,
+        "undelivered": stuck,
+    }
+
+
+# --- staff and what they did ---------------------------------------------------------------
+
+
+@router.get("/staff")
+def staff(request: Request, caller: Manager) -> HTMLResponse:
+    """Who works here."""
+    with reading(request, caller, section="manage") as (session, screen):
+        people = [
+            {
+                "name": person.name,
+                "email": person.email,
+                "role": person.role,
+                "created_at": person.created_at,
+                "disabled_at": person.disabled_at,
+                "has_password": person.password_hash is not None,
+            }
+            for person in staff_of(session, screen.library.id)
+        ]
+        return screen.render("manage/staff.html", {"page": "staff", "people": people})
+
+
+@router.get("/audit")
+def audit_log(
+    request: Request, caller: Manager, before: Annotated[int | None, Query(ge=1)] = None
+) -> HTMLResponse:
+    """What staff of this library did, newest first."""
+    with reading(request, caller, section="manage") as (session, screen):
+        wanted = select(AuditEntry).where(AuditEntry.library_id == screen.library.id)
+        if before is not None:
+            wanted = wanted.where(AuditEntry.id < before)
+        found = session.scalars(wanted.order_by(AuditEntry.id.desc()).limit(ENTRIES)).all()
+        context = {
+            "page": "audit",
+            "entries": found,
+            "older": found[-1].id if len(found) == ENTRIES else None,
+        }
+        return screen.render("manage/audit.html", context)
+
+
+# --- hours ---------------------------------------------------------------------------------
+
+
+@router.get("/calendar")
+def calendar(
+    request: Request,
+    caller: Manager,
+    start: Annotated[str | None, Query(alias="from", max_length=10)] = None,
+) -> HTMLResponse:
+    """Three weeks of every calendar: the staffed desk first, then the buildings."""
+    with reading(request, caller, section="manage") as (session, screen):
+        first = _monday(screen, start)
+        known = screen.state.desks.of(session, screen.library.id, now=screen.now).calendars
+        names = sorted(known, key=lambda name: (name != "desk", name != "building", name))
+        context = {
+            "page": "calendar",
+            "earlier": first - timedelta(weeks=WEEKS),
+            "later": first + timedelta(weeks=WEEKS),
+            "calendars": [_calendar(screen, name, known[name], first) for name in names],
+        }
+        return screen.render("manage/calendar.html", context)
+
+
+def _monday(screen: Screen, start: str | None) -> date:
+    try:
+        day = date.fromisoformat(start) if start else screen.reader.local(screen.now).date()
+    except ValueError:
+        raise BadRequest("A date is written as 2026-11-22.") from None
+    return day - timedelta(days=day.weekday())
+
+
+def _calendar(screen: Screen, name: str, calendar: Calendar, first: date) -> dict[str, Any]:
+    reader = screen.reader
+    title = screen.text(f"calendar.{name}") if name in {"desk", "building"} else name
+    return {
+        "name": title,
+        "state": _state(screen, calendar),
+        "weekdays": [screen.text(f"format.weekday.{number}") for number in range(1, 8)],
+        "weeks": [
+            [
+                _day(calendar, first + timedelta(days=7 * week + day), reader.clock)
+                for day in range(7)
+            ]
+            for week in range(WEEKS)
+        ],
+    }
+
+
+def _day(calendar: Calendar, day: date, clock: Any) -> dict[str, Any]:
+    spans = [f"{clock(opens)}–{clock(shuts)}" for opens, shuts in calendar.spans_on(day)]
+    return {"date": day, "spans": spans}
+
+
+def _state(screen: Screen, calendar: Calendar) -> str:
+    closes = calendar.closes_at(screen.now)
+    if closes is not None:
+        until = screen.reader.when(closes, screen.now)
+        return screen.text("calendar.open_now", until=until)
+    opens = calendar.next_opening(screen.now)
+    if opens is None:
+        return screen.text("calendar.never")
+    return screen.text("calendar.closed_now", when=screen.reader.when(opens, screen.now))
+
+
+# --- settings ------------------------------------------------------------------------------
+
+
+@router.get("/settings")
+def settings(request: Request, caller: Manager) -> HTMLResponse:
+    """What a library decides for itself."""
+    with reading(request, caller, section="manage") as (_, screen):
+        return _settings_form(screen, _values(screen.library))
+
+
+def _values(library: Library) -> dict[str, Any]:
+    return {
+        "name": library.name,
+        "catalogue_url": library.settings.get("catalogue_url", ""),
+        "retention_days": library.settings.get("retention_days", RETENTION_DAYS),
+        "privacy_url": library.settings.get("privacy_url", ""),
+    }
+
+
+def _settings_form(
+    screen: Screen, values: dict[str, Any], *, problem: str | None = None, status: int = 200
+) -> HTMLResponse:
+    fixed = {
+        "timezone": screen.library.timezone,
+        "languages": ", ".join(screen.language_name(tag) for tag in screen.library.languages),
+    }
+    context = {"page": "settings", "values": {**fixed, **values}, "problem": problem}
+    return screen.render("manage/settings.html", context, status=status)
+
+
+class SettingsForm(BaseModel):
+    """The form of the settings as it was sent."""
+
+    model_config = ConfigDict(frozen=True, str_strip_whitespace=True)
+
+    name: str = Field("", max_length=200)
+    catalogue_url: str = Field("", max_length=500)
+    retention_days: int = Field(RETENTION_DAYS, ge=30, le=3650)
+    privacy_url: str = Field("", max_length=500)
+
+
+@router.post("/settings")
+def save_settings(
+    request: Request, caller: Manager, form: Annotated[SettingsForm, Form()]
+) -> Response:
+    """Keep the settings; the bot follows them from the next message on."""
+    values = form.model_dump()
+    with changing(request, caller, section="manage") as (session, screen):
+        problem = _problem(screen, values)
+        if problem is None:
+            _keep(session, screen, values)
+    if problem is not None:
+        with reading(request, caller, section="manage") as (_, screen):
+            return _settings_form(screen, values, problem=problem, status=422)
+    return RedirectResponse("/manage/settings?said=settings", status_code=303)
+
+
+def _problem(screen: Screen, values: dict[str, Any]) -> str | None:
+    catalogue = values["catalogue_url"]
+    if catalogue and (web_address(catalogue) is None or "{title}" not in catalogue):
+        return screen.text("settings.wrong_catalogue")
+    if values["privacy_url"] and web_address(values["privacy_url"]) is None:
+        return screen.text("settings.wrong_address")
+    return None if values["name"] else screen.text("settings.no_name")
+
+
+def _keep(session: Session, screen: Screen, values: dict[str, Any]) -> None:
+    kept = {key: value for key, value in values.items() if key != "name" and value != ""}
+    emptied = {key for key, value in values.items() if value == ""}
+    old = {key: value for key, value in screen.library.settings.items() if key not in emptied}
+    screen.library.name = values["name"]
+    screen.library.settings = {**old, **kept}
+    audit.record(
+        session,
+        actor=screen.caller.email,
+        action="library.settings",
+        subject=screen.library.slug,
+        now=screen.now,
+        library_id=screen.library.id,
+        **values,
+    )
