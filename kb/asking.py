@@ -1,4 +1,4 @@
-"""What a message asks, without the greeting, the thanks and the story around it."""
+"""What a message asks: without greeting and thanks, its questions one by one."""
 
 import re
 from functools import cache
@@ -6,8 +6,19 @@ from functools import cache
 from kb.wordlists import phraselist, wordlist
 
 _EDGES = re.compile(r"^[\s,.!?;:~，。！？；：～、]+|[\s,;:~，；：、]+$")
-_SENTENCE = re.compile(r"[^.!?。！？;；\n]+[.!?。！？;；]*")
-_CLAUSE = re.compile(r"[^.!?。！？;；\n,，]+[.!?。！？;；,，]*")
+# Where one question ends and another may begin.
+_BREAK = re.compile(
+    r"(?<=[?？])|[。!！;；\n]|\.\s|[,，]?\s*(?:另外|还有就?是?|顺便(?:问一?下)?|以及想问|再问一?下)"
+    r"|[,，]?\s*(?<!\w)(?:and also|also|and (?=how|what|when|where|who|which|can|could|do|does|is|are)"
+    r"|ngoài ra|ngoai ra|với lại|voi lai|với cả|tiện thể|tien the|và cho|va cho)(?!\w)"
+)
+_ASKING = re.compile(
+    r"[?？吗呢么]|怎|如何|哪|几|多少|什么|能不能|可不可以|可以|能否|是否|有没有|多久|谁"
+    r"|\b(?:how|what|when|where|who|which|why|can|could|may|do|does|is|are|will|should"
+    r"|sao|nào|đâu|bao nhiêu|bao giờ|bao lâu|mấy|gì|không|được|chưa"
+    r"|nao|dau|bao nhieu|bao gio|bao lau|may|gi|khong|duoc|chua|ko)\b"
+)
+_SHORTEST = 4
 
 
 @cache
@@ -27,13 +38,8 @@ def without_padding(text: str) -> str:
     return bare if any(character.isalnum() for character in bare) else text
 
 
-def clauses(text: str) -> list[str]:
-    """The clauses of a normalised text, in order."""
-    found = (match.group().strip() for match in _CLAUSE.finditer(text))
-    return [clause for clause in found if any(character.isalnum() for character in clause)]
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a normalised text, in order."""
-    found = (match.group().strip() for match in _SENTENCE.finditer(text))
-    return [sentence for sentence in found if any(character.isalnum() for character in sentence)]
+def questions(text: str) -> list[str]:
+    """The questions that a normalised text puts, where it puts more than one."""
+    parts = (part.strip(" ,，、") for part in _BREAK.split(text))
+    asked = [part for part in parts if len(part) >= _SHORTEST and _ASKING.search(part)]
+    return asked if len(asked) > 1 else []

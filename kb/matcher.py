@@ -6,10 +6,11 @@ it does on phrasings that it has not seen (`kb/confidence.py`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kb.asking import questions
 from kb.background import BackgroundQuestion, shipped_background
 from kb.concepts import ConceptIndex
 from kb.confidence import EVIDENCE, NONE, RIGHT, WRONG, Confidence, evidence
@@ -19,11 +20,13 @@ from kb.reading import Reading, read
 from kb.spelling import Spelling
 from kb.text import normalise
 from kb.thesaurus import shipped_concepts
-from kb.vectors import Floats
+from kb.vectors import Floats, blend
 from kb.verdict import Candidate, Ranking, Thresholds
 from kb.wordlists import wordlist
 
 _SHOWN_FEATURES = 8
+_ELLIPTICAL = 80  # characters up to which a message may lean on what was said before
+_CONTEXT_WEIGHTS = {"patron": 0.3, "bot": 0.15}
 _MANY = 8  # phrasings of an entry in a language from which a quarter of them tells enough
 
 
@@ -134,22 +137,64 @@ class Matcher:
         self, text: str, *, lang: str | None = None, context: Sequence[tuple[str, str]] = ()
     ) -> Ranking:
         """The likeliest entries for a question. `context` holds (role, text), oldest first."""
-        return self._judge(text)[0]
+        ranking = self._judge(text, context)[0]
+        return self._with_parts(ranking, text) if not context else ranking
 
-    def _judge(self, text: str) -> tuple[Ranking, Reading, Judgement]:
+    def _judge(
+        self, text: str, context: Sequence[tuple[str, str]] = ()
+    ) -> tuple[Ranking, Reading, Judgement]:
         reading = read(text, self.concepts, self.spelling_)
         judgement = self.model_.judge(reading)
-        if not self.entries_ or not len(judgement.point.numbers):
-            return Ranking((), 1.0), reading, judgement
-        outcome = self.confidence_.outcome(evidence(self.model_, reading, judgement))
-        ranking = _ranking(self.entries_, judgement.scores[:-1], outcome, self.limit)
+        ranking = self._ranking(reading, judgement)
+        if context and ranking.top < self.thresholds_.sure and len(reading.text) <= _ELLIPTICAL:
+            reading, judgement = self._in_context(reading, judgement, context)
+            ranking = self._ranking(reading, judgement)
         return ranking, reading, judgement
+
+    def _ranking(self, reading: Reading, judgement: Judgement) -> Ranking:
+        if not self.entries_ or not len(judgement.point.numbers):
+            return Ranking((), 1.0)
+        outcome = self.confidence_.outcome(evidence(self.model_, reading, judgement))
+        return _ranking(self.entries_, judgement.scores[:-1], outcome, self.limit)
+
+    def _in_context(
+        self, reading: Reading, judgement: Judgement, context: Sequence[tuple[str, str]]
+    ) -> tuple[Reading, Judgement]:
+        """The question together with what was said last: "and on Sunday?" alone says little."""
+        last = dict(context)  # the last turn of each
+        parts = [(judgement.point, 1.0)]
+        concepts = set(reading.concepts)
+        for role, weight in _CONTEXT_WEIGHTS.items():
+            if role in last:
+                said = read(last[role], self.concepts, self.spelling_)
+                parts.append((self.model_.space.vector(said), weight))
+                concepts |= set(said.concepts) if role == "patron" else set()
+        whole = replace(reading, concepts=tuple(sorted(concepts)))
+        return whole, self.model_.judge_point(blend(parts))
+
+    def _with_parts(self, ranking: Ranking, text: str) -> Ranking:
+        """The ranking, with one of its own for each question where the message puts two."""
+        asked = questions(normalise(text))
+        if len(asked) < 2:
+            return ranking
+        sure: dict[str, Ranking] = {}
+        for question in asked:
+            part = self._judge(question)[0]
+            if part.top >= self.thresholds_.sure:
+                sure.setdefault(part.candidates[0].entry, part)
+        if len(sure) != 2:
+            return ranking
+        first, second = sure.values()
+        both = (first.candidates[0], second.candidates[0])
+        rest = [other for other in ranking.candidates if other.entry not in sure]
+        candidates = (*both, *rest)[: max(2, self.limit)]
+        return Ranking(candidates, min(first.p_none, second.p_none), (first, second))
 
     def explain(
         self, text: str, *, lang: str | None = None, context: Sequence[tuple[str, str]] = ()
     ) -> Explanation:
         """Which words and concepts spoke for the likeliest entry, and what lies near."""
-        ranking, reading, judgement = self._judge(text)
+        ranking, reading, judgement = self._judge(text, context)
         if not ranking.candidates:
             return Explanation(reading.text, ranking, reading.concepts, (), ())
         return Explanation(

@@ -80,7 +80,10 @@ class Model:
 
     def judge(self, reading: Reading) -> Judgement:
         """Compare a question with every example."""
-        point = self.space.vector(reading)
+        return self.judge_point(self.space.vector(reading))
+
+    def judge_point(self, point: Point) -> Judgement:
+        """Compare a point of the model's space with every example."""
         likeness = self.postings.likeness(point)
         own = likeness[: self.phrasings]
         nearest = np.zeros(self.entries, np.float32)

@@ -155,6 +155,21 @@ def _coverage(blocks: Mapping[str, Block]) -> float:
     return known / (known + unknown) if known else 0.0
 
 
+def blend(parts: Sequence[tuple[Point, float]]) -> Point:
+    """The weighted sum of points, brought back to length one; the first tells the coverage."""
+    total: dict[int, float] = {}
+    for point, weight in parts:
+        for number, value in zip(point.numbers.tolist(), point.values.tolist(), strict=True):
+            total[number] = total.get(number, 0.0) + weight * value
+    values = np.fromiter(total.values(), np.float32, len(total))
+    length = sqrt(float(values @ values)) or 1.0
+    return Point(
+        np.fromiter(total, np.int32, len(total)),
+        np.asarray(values / np.float32(length), np.float32),
+        parts[0][0].coverage,
+    )
+
+
 def matrix(points: Sequence[Point], width: int) -> sparse.csr_matrix:
     """Points as the rows of a sparse matrix."""
     starts = np.zeros(len(points) + 1, np.int64)
