@@ -119,15 +119,15 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture
 def empty_postgres_url(postgres_server: str) -> Iterator[str]:
-    yield from _fresh_postgres(postgres_server, "template0")
+    yield from fresh_postgres(postgres_server, "template0")
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
-    yield from _fresh_postgres(postgres_server, postgres_template)
+    yield from fresh_postgres(postgres_server, postgres_template)
 
 
-def _fresh_postgres(server: str, template: str) -> Iterator[str]:
+def fresh_postgres(server: str, template: str) -> Iterator[str]:
     name = f"refdesk_test_{uuid4().hex[:12]}"
     with _admin(server) as run:
         run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')

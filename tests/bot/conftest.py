@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
-from bot.accounts import built_in_account
 from bot.desk import Desk
 from bot.intake import Turn, receive
 from bot.messages import Inbound, InboundKind
@@ -130,6 +129,16 @@ def calendar(spans: list[list[str]], days: Sequence[str] = WEEKDAYS) -> Calendar
     )
 
 
+def account_of(session: Session, library: Library, kind: str) -> ChannelAccount:
+    """An account of that kind."""
+    account = ChannelAccount(
+        library_id=library.id, kind=kind, name=kind, settings={}, created_at=MONDAY_10
+    )
+    session.add(account)
+    session.flush()
+    return account
+
+
 @pytest.fixture
 def session():
     engine = create_engine("sqlite://")
@@ -165,5 +174,4 @@ def desk(library):
 
 @pytest.fixture
 def patron(session, library, desk):
-    account = built_in_account(session, library, "web", now=MONDAY_10)
-    return Patron(session, desk, account)
+    return Patron(session, desk, account_of(session, library, "web"))

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from bot import delivery
 from bot.channels import CHANNELS
 from bot.channels.base import Declaration, QuickReplies, SendError, SendFailure, TextLimit, Window
-from bot.models import ChannelAccount, Outbox, OutboxState
+from bot.models import Outbox, OutboxState
+from tests.bot.conftest import account_of
 
 HOUR = timedelta(hours=1)
 
@@ -66,12 +67,7 @@ def channel(monkeypatch):
 @pytest.fixture
 def asker(patron, session, library, channel):
     """A patron on that channel whose question waits for a librarian."""
-    account = ChannelAccount(
-        library_id=library.id, kind="postbox", name="post", settings={}, created_at=patron.now
-    )
-    session.add(account)
-    session.flush()
-    patron.account = account
+    patron.account = account_of(session, library, "postbox")
     patron.says("我的论文题目合适吗")
     return patron
 

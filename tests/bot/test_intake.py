@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from bot.accounts import built_in_account
 from bot.intake import combined, question_time
 from bot.messages import Inbound, Reply, ReplyKind
 from bot.models import Conversation, Inbox, Outbox, OutboxState
+from tests.bot.conftest import account_of
 
 MONDAY_10 = datetime(2026, 11, 23, 2, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def test_a_repeated_delivery_gets_the_first_result_and_stores_nothing(patron, se
 
 def test_the_same_key_on_another_account_is_another_message(patron, session, library, desk):
     patron.says("怎么续借", key="same")
-    patron.account = built_in_account(session, library, "rasa", now=MONDAY_10)
+    patron.account = account_of(session, library, "rasa")
 
     assert not patron.says("怎么续借", key="same").duplicate
 

@@ -55,12 +55,12 @@ class Web:
         Raises Refused with status 400 for anything else.
         """
         fields = _object(request.body)
-        session = _text(fields, "session", MAX_SESSION)
-        key = _text(fields, "id", MAX_ID)
+        patron = session_patron(_text(fields, "session", MAX_SESSION))
+        key = f"{patron}:{_text(fields, 'id', MAX_ID)}"  # two widgets may count alike
         payload = fields.get("payload")
         if payload is not None:
             message = Inbound(
-                session_patron(session),
+                patron,
                 str(fields.get("text") or ""),
                 key,
                 InboundKind.CHOICE,
@@ -68,7 +68,7 @@ class Web:
             )
         else:
             text = _text(fields, "text", None)
-            message = Inbound(session_patron(session), text, key)
+            message = Inbound(patron, text, key)
         return Received((message,))
 
     def acknowledge(
