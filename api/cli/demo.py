@@ -13,8 +13,10 @@ COMMANDS = {"demo": app}
 
 @app.command()
 def demo_command(
-    days: Annotated[int, typer.Option(min=1, max=730, help="How many days of history.")] = 60,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same story.")] = 1,
+    days: Annotated[
+        int, typer.Option(min=1, max=730, help="How many days of history.")
+    ] = demo.DAYS,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same story.")] = demo.SEED,
     once: Annotated[
         bool, typer.Option("--once", help="Do nothing if the demo library exists.")
     ] = False,

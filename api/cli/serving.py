@@ -1,18 +1,33 @@
 """refdesk serve and refdesk worker: the processes that run all day."""
 
+import os
 import signal
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.shell import load_settings, one_command, open_database, say, warn
+from api.cli.shell import (
+    Failed,
+    load_settings,
+    one_command,
+    open_database,
+    present_time,
+    say,
+    warn,
+)
 from api.settings import Settings
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
-GRACE_SECONDS = 5  # for requests under way when the server is told to stop
+    from api.db import Database
+
+GRACE_SECONDS = 3  # for requests under way when the server is told to stop
 serve_app = one_command("serve")
 worker_app = one_command("worker")
 COMMANDS = {"serve": serve_app, "worker": worker_app}
@@ -23,6 +38,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Web processes; more than 1 need Redis.")] = 1,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Load the demo library if there is no library yet.")
+    ] = False,
 ) -> None:
     """Serve the web pages, the widget and all webhooks; without Redis, deliver too.
 
@@ -33,26 +51,56 @@ def serve(
     if workers > 1 and settings.redis_url is None:
         warn("Several web processes need REFDESK_REDIS_URL, or they would not hear each other.")
         raise typer.Exit(2)
-    _prepare(settings)
-    _run(settings, workers)
+    lines = [f"refdesk listens on {settings.public_url}   (stop with Ctrl-C)"]
+    with _prepared(settings) as database:
+        if demo:
+            lines += _demo_lines(database, settings.public_url)
+    _run(settings, workers, "\n".join(lines))
 
 
-def _prepare(settings: Settings) -> None:
-    """Tables and key are there before the first process starts."""
+@contextmanager
+def _prepared(settings: Settings) -> "Iterator[Database]":
+    """The database with tables of this version, and the key: there before the first process."""
     from api.db import Database
     from api.migrations import current, head, upgrade
 
-    database = Database(settings.database_url)
-    try:
-        if settings.is_sqlite and current(database) != head():
-            upgrade(database)
-    finally:
-        database.close()
-    with open_database(settings):
-        settings.key()
+    settings.key()
+    if settings.is_sqlite:
+        database = Database(settings.database_url)
+        try:
+            if current(database) != head():
+                upgrade(database)
+        finally:
+            database.close()
+    with open_database(settings) as database:
+        yield database
 
 
-def _run(settings: Settings, workers: int) -> None:
+def _demo_lines(database: "Database", url: str) -> list[str]:
+    """Where to look and how to sign in, if this installation shows the demo library."""
+    from api import demo
+    from api.libraries import all_libraries
+
+    with database.snapshot() as session:
+        slugs = [library.slug for library in all_libraries(session)]
+    if not slugs:
+        say("Loading the demo library.")
+        with database.transaction() as session:
+            demo.load(session, days=demo.DAYS, seed=demo.SEED, now=present_time())
+    elif "demo" not in slugs:
+        return []
+    return [
+        "",
+        "Open",
+        f"  {url}/         the demo library's page, with the chat in its corner",
+        f"  {url}/desk     the librarians' desk",
+        f"  {url}/manage   the rates and the cases behind them",
+        "Sign in as",
+        *(f"  {a.email:<24}{a.password:<20}{a.role}" for a in demo.ACCOUNTS),
+    ]
+
+
+def _run(settings: Settings, workers: int, announcement: str) -> None:
     import uvicorn
 
     options: dict[str, Any] = {
@@ -68,28 +116,52 @@ def _run(settings: Settings, workers: int) -> None:
     if workers == 1:
         from api.app import create_app
 
-        app = create_app(settings, when_ready=lambda: _announce(settings))
-        uvicorn.run(app, **options)
+        _check_port(settings)
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), **options))
+        _announce_when_up(server, announcement)
+        server.run()
+        if not server.started:
+            raise typer.Exit(1)
         return
-    import os
-
     os.environ["REFDESK_HOST"] = settings.host  # the children read their settings anew
     os.environ["REFDESK_PORT"] = str(settings.port)
+    say(announcement)
+    sys.stdout.flush()
     uvicorn.run("api.cli.serving:build", factory=True, workers=workers, **options)
+
+
+def _check_port(settings: Settings) -> None:
+    """Say at once, and in a sentence, that somebody else listens there."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise Failed(
+                f"Cannot listen on {settings.host} port {settings.port} ({error.strerror}): "
+                "choose another with --port or REFDESK_PORT."
+            ) from None
+
+
+def _announce_when_up(server: "uvicorn.Server", announcement: str) -> None:
+    """Say where to look once the port is open, not before."""
+    start = server.startup
+
+    async def started(*args: Any, **options: Any) -> None:
+        await start(*args, **options)
+        if server.started:
+            say(announcement)
+            sys.stdout.flush()
+
+    server.startup = started  # type: ignore[method-assign]
 
 
 def build() -> "FastAPI":
     """The application of one of several web processes."""
     from api.app import create_app
 
-    settings = Settings.load()
-    return create_app(settings, when_ready=lambda: _announce(settings))
-
-
-def _announce(settings: Settings) -> None:
-    """Say where to look, on standard output, once the server answers."""
-    say(f"refdesk listens on {settings.public_url}  (stop with Ctrl-C)")
-    sys.stdout.flush()
+    return create_app(Settings.load())
 
 
 @worker_app.command()

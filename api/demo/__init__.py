@@ -26,6 +26,7 @@ from tracker.clock import WEEKDAYS, Calendar
 from tracker.history import import_rows
 from tracker.models import Library
 
+DAYS, SEED = 60, 1  # unless asked otherwise
 NAME = "云岭大学图书馆"
 ZONE = "Asia/Shanghai"
 BY = "refdesk demo"
