@@ -7,6 +7,7 @@ from bot.channels.viber import Viber
 from bot.channels.web import Web
 from bot.channels.wechat import WeChat
 from bot.channels.whatsapp import WhatsApp
+from bot.channels.zalo import Zalo
 
 CHANNELS: dict[str, type[Channel]] = {
     Rasa.kind: Rasa,
@@ -15,4 +16,5 @@ CHANNELS: dict[str, type[Channel]] = {
     Web.kind: Web,
     WeChat.kind: WeChat,
     WhatsApp.kind: WhatsApp,
+    Zalo.kind: Zalo,
 }

@@ -506,13 +506,13 @@ def unclear(platform: str) -> SendError:
     return SendError(message, failure=SendFailure.UNCERTAIN)
 
 
-def seconds_of(value: object) -> float | None:
+def seconds_of(value: object, *, at_most: float = MAX_PAUSE) -> float | None:
     """How long a platform asks us to wait; None where it does not say so in seconds."""
     try:
         seconds = float(value) if isinstance(value, int | float | str) else -1.0
     except (ValueError, OverflowError):
         return None
-    return min(seconds, MAX_PAUSE) if seconds >= 0 else None
+    return min(seconds, at_most) if seconds >= 0 else None
 
 
 def send_in_order(
