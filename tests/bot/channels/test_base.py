@@ -58,7 +58,7 @@ def test_a_split_keeps_an_emoji_and_its_accent_whole():
     assert split("aae\u0301", TextLimit(3)) == ["aa", "e\u0301"]
 
 
-@given(st.text(), st.integers(4, 30), UNITS)
+@given(st.text(), st.integers(8, 30), UNITS)
 def test_a_shortened_label_fits(text, limit, unit):
     assert measure(shorten(text, limit, unit), unit) <= limit
 
