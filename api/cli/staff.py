@@ -93,7 +93,7 @@ def _way_in(session: Session, person: Staff, *, generate: bool) -> dict[str, str
         set_password(session, person, password)
         return {"password": password}
     token = make_password_link(session, person, now=present_time())
-    return {"link": f"{load_settings().public_url}/password/{token}"}
+    return {"link": f"{load_settings().public_url}/set-password/{token}"}
 
 
 def _tell(email: str, way_in: dict[str, str], *, as_json: bool) -> None:
