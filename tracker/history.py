@@ -198,7 +198,7 @@ def _event(item: Any, key: str) -> EventData:
     if not isinstance(item, Mapping):
         raise BadRow("an event is an object")
     kind = item.get("kind")
-    if kind not in CAUSE:
+    if not isinstance(kind, str) or kind not in CAUSE:
         raise BadRow(f"{kind!r} is not a kind of event")
     at = _instant(item.get("at"), "at")
     by, text = item.get("by"), item.get("text")
@@ -223,8 +223,9 @@ def _check_data(data: Mapping[str, Any]) -> None:
     for name in INSTANT_KEYS:
         if data.get(name) is not None:
             _instant(data[name], name)
-    if not isinstance(data.get("moved", []), list):
-        raise BadRow("moved is a list")
+    moved = data.get("moved") or []
+    if not isinstance(moved, list) or not all(isinstance(at, str) for at in moved):
+        raise BadRow("moved is a list of instants")
     if not isinstance(data.get("read_scale"), int | None):
         raise BadRow("read_scale is a number")
 
