@@ -9,7 +9,8 @@ _EDGES = re.compile(r"^[\s,.!?;:~，。！？；：～、]+|[\s,;:~，；：、]
 # Where one question ends and another may begin.
 _BREAK = re.compile(
     r"(?<=[?？])|[。!！;；\n]|\.\s|[,，]?\s*(?:另外|还有就?是?|顺便(?:问一?下)?|以及想问|再问一?下)"
-    r"|[,，]?\s*(?<!\w)(?:and also|also|and (?=how|what|when|where|who|which|can|could|do|does|is|are)"
+    r"|[,，]?\s*(?<!\w)(?:and also|also"
+    r"|and (?=how|what|when|where|who|which|can|could|do|does|is|are)"
     r"|ngoài ra|ngoai ra|với lại|voi lai|với cả|tiện thể|tien the|và cho|va cho)(?!\w)"
 )
 _ASKING = re.compile(

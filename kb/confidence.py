@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kb.logistic import fit_logistic
-from kb.model import Judgement, Model
+from kb.model import Judgements, Model
 from kb.reading import CUE, Reading
 from kb.vectors import Floats, Ints
 from kb.verdict import Thresholds
@@ -33,27 +33,32 @@ NAMES = (
 EVIDENCE = len(NAMES)
 
 
-def evidence(model: Model, reading: Reading, judgement: Judgement) -> list[float]:
-    """What speaks for and against the best entry, in the order of NAMES."""
-    scores = judgement.scores
-    odds = np.exp(scores - scores.max())
-    shares = odds / odds.sum()
-    order = np.argsort(-scores[:-1], kind="stable")[:2]
-    best = int(order[0])
-    second = float(shares[order[1]]) if len(order) > 1 else 0.0
-    rivals = np.delete(judgement.nearest, best)
-    return [
-        float(np.log(shares[best] + 1e-6)),
-        min(_LEAD, float(np.log(shares[best] + 1e-6) - np.log(second + 1e-6))),
-        float(np.log(shares[-1] + 1e-6)),
-        float(judgement.nearest[best]),
-        judgement.background,
-        float(rivals.max()) if len(rivals) else 0.0,
-        judgement.point.coverage,
-        model.concept_share(reading, best),
-        min(6, len(reading.concepts)) / 6,
-        float(len(reading.counts.get(CUE, ()))),
+def evidence(model: Model, readings: Sequence[Reading], judged: Judgements) -> Floats:
+    """What speaks for and against each reading's best entry, in the order of NAMES."""
+    scores, rows = judged.scores, np.arange(len(readings))
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares = np.log(odds / odds.sum(axis=1, keepdims=True) + 1e-6)
+    best = scores[:, :-1].argmax(axis=1)
+    rivals, others = judged.nearest.copy(), shares[:, :-1].copy()
+    rivals[rows, best], others[rows, best] = 0.0, np.log(1e-6)
+    top = shares[rows, best]
+    concepts = [
+        model.concept_share(reading, int(entry))
+        for reading, entry in zip(readings, best, strict=True)
     ]
+    found = (
+        top,
+        np.minimum(_LEAD, top - others.max(axis=1)),
+        shares[:, -1],
+        judged.nearest[rows, best],
+        judged.background,
+        rivals.max(axis=1),
+        judged.points.coverage,
+        concepts,
+        [min(6, len(reading.concepts)) / 6 for reading in readings],
+        [len(reading.counts.get(CUE, ())) for reading in readings],
+    )
+    return np.stack([np.asarray(column, np.float32) for column in found], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +94,9 @@ class Confidence:
         zeros, ones = np.zeros(EVIDENCE, np.float32), np.ones(EVIDENCE, np.float32)
         return cls(zeros, ones, weights, Thresholds())
 
-    def outcome(self, seen: Sequence[float]) -> tuple[float, float, float]:
+    def outcome(self, seen: Floats) -> tuple[float, float, float]:
         """The probabilities that the best entry is right, that another is, and that none is."""
-        rows = _rows(np.array([seen], np.float32), self.mean, self.spread)
+        rows = _rows(seen, self.mean, self.spread)
         right, wrong, none = _softmax(rows @ self.weights)[0]
         return float(right), float(wrong), float(none)
 

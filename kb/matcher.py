@@ -9,22 +9,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kb.asking import questions
 from kb.background import BackgroundQuestion, shipped_background
 from kb.concepts import ConceptIndex
 from kb.confidence import EVIDENCE, NONE, RIGHT, WRONG, Confidence, evidence
 from kb.entries import Concept, Phrasing
-from kb.model import Examples, Judgement, Model
+from kb.model import Examples, Judgements, Model
 from kb.reading import Reading, read
 from kb.spelling import Spelling
 from kb.text import normalise
 from kb.thesaurus import shipped_concepts
-from kb.vectors import Floats, blend
+from kb.vectors import Floats, Vocabulary, blend
 from kb.verdict import Candidate, Ranking, Thresholds
 from kb.wordlists import wordlist
 
 _SHOWN_FEATURES = 8
+_BATCH = 2_000  # held-out questions that are compared at a time
 _ELLIPTICAL = 80  # characters up to which a message may lean on what was said before
 _CONTEXT_WEIGHTS = {"patron": 0.3, "bot": 0.15}
 _MANY = 8  # phrasings of an entry in a language from which a quarter of them tells enough
@@ -74,59 +76,70 @@ class Matcher:
         number = {entry: at for at, entry in enumerate(self.entries_)}
         self.phrasings_ = tuple(sorted(given, key=lambda phrasing: number[phrasing.entry]))
         told = [answer for answer in answers if answer.entry in number]
-        self.examples_ = Examples(
-            [read(phrasing.text, self.concepts) for phrasing in self.phrasings_],
-            [number[phrasing.entry] for phrasing in self.phrasings_],
-            [read(answer.text, self.concepts) for answer in told],
-            [number[answer.entry] for answer in told],
-            [read(question.text, self.concepts) for question in self.background],
+        readings = [read(phrasing.text, self.concepts) for phrasing in self.phrasings_]
+        readings += [read(answer.text, self.concepts) for answer in told]
+        outside = self._read_background()
+        vocabulary = Vocabulary()
+        labels = [number[text.entry] for text in (*self.phrasings_, *told)]
+        examples = Examples(
+            vocabulary,
+            vocabulary.count([*readings, *outside], grow=True),
+            np.array(labels + [len(number)] * len(outside), np.int32),
+            len(self.phrasings_),
+            len(told),
+            len(number),
         )
-        self.spelling_ = self._learn_spelling()
-        self.model_ = Model.fit(self.examples_, len(self.entries_))
-        self.confidence_ = self._learn_confidence()
+        self.spelling_ = self._learn_spelling([*readings[: len(self.phrasings_)]], outside)
+        self.model_ = Model.fit(examples)
+        self.confidence_ = self._learn_confidence(examples, [*readings, *outside])
         self.thresholds_: Thresholds = self.confidence_.thresholds
         return self
 
-    def _learn_spelling(self) -> Spelling:
+    def _read_background(self) -> list[Reading]:
+        return [read(question.text, self.concepts) for question in self.background]
+
+    def _learn_spelling(self, known: Sequence[Reading], outside: Sequence[Reading]) -> Spelling:
         terms = [
             normalise(wording)
             for concept in self.concepts.concepts.values()
             for lang in ("zh", "en")
             for wording in concept.says.get(lang, ())
         ]
-        texts = [reading.text for reading in self.examples_.phrasings]
-        others = [reading.text for reading in self.examples_.background]
         everyday = [*wordlist("english"), *wordlist("english_common")]
-        return Spelling(texts, terms, [*others, *everyday])
+        others = [*(reading.text for reading in outside), *everyday]
+        return Spelling([reading.text for reading in known], terms, others)
 
-    def _learn_confidence(self) -> Confidence:
+    def _learn_confidence(self, examples: Examples, readings: Sequence[Reading]) -> Confidence:
         """See how the matcher does on phrasings and background that were kept from it."""
-        seen: list[list[float]] = []
+        seen = [np.zeros((0, EVIDENCE), np.float32)]
         outcomes: list[int] = []
-        for kept, held in self._folds():
-            model = Model.fit(kept, len(self.entries_))
-            tests = [*zip(held.phrasings, held.labels, strict=True)]
-            tests += [(reading, len(self.entries_)) for reading in held.background]
-            for reading, label in tests:
-                judgement = model.judge(reading)
-                seen.append(evidence(model, reading, judgement))
-                outcomes.append(_outcome(label, int(judgement.scores[:-1].argmax()), model.entries))
-        return Confidence.learn(np.array(seen, np.float32).reshape(-1, EVIDENCE), outcomes)
+        for held in self._folds(examples):
+            kept = np.flatnonzero(~held).tolist()
+            asked = np.flatnonzero(held).tolist()
+            model = Model.fit(examples.take(kept))
+            for begin in range(0, len(asked), _BATCH):
+                batch = asked[begin : begin + _BATCH]
+                judged = model.judge(model.space.place(examples.counts.take(batch)))
+                seen.append(evidence(model, [readings[at] for at in batch], judged))
+                guesses = judged.scores[:, :-1].argmax(axis=1)
+                outcomes += [
+                    _outcome(int(examples.labels[at]), int(guess), examples.entries)
+                    for at, guess in zip(batch, guesses, strict=True)
+                ]
+        return Confidence.learn(np.concatenate(seen), outcomes)
 
-    def _folds(self) -> Iterator[tuple[Examples, Examples]]:
-        """Parts to learn from and parts to be tested on, every entry in both."""
+    def _folds(self, examples: Examples) -> Iterator[NDArray[np.bool_]]:
+        """Which examples to hold back, each time; every entry keeps some."""
         turns = _turns(self.phrasings_)
         if not turns or max(turns) == 0:
             return
         many = len(turns) >= _MANY * sum(turn == 0 for turn in turns)
         parts, folds = (4, 1) if many else (2, 2)
+        never = [-1] * examples.answers
+        outside = range(len(examples.labels) - examples.background_from)
+        order = np.array([*turns, *never, *outside])
         for fold in range(folds):
-            held = [turn % parts == fold for turn in turns]
-            outside = [at % parts == fold for at in range(len(self.examples_.background))]
-            yield (
-                _part(self.examples_, held, outside, wanted=False),
-                _part(self.examples_, held, outside, wanted=True),
-            )
+            yield (order >= 0) & (order % parts == fold)
 
     @property
     def index_bytes(self) -> int:
@@ -142,35 +155,35 @@ class Matcher:
 
     def _judge(
         self, text: str, context: Sequence[tuple[str, str]] = ()
-    ) -> tuple[Ranking, Reading, Judgement]:
+    ) -> tuple[Ranking, Reading, Judgements]:
         reading = read(text, self.concepts, self.spelling_)
-        judgement = self.model_.judge(reading)
-        ranking = self._ranking(reading, judgement)
+        judged = self.model_.judge(self.model_.space.locate([reading]))
+        ranking = self._ranking(reading, judged)
         if context and ranking.top < self.thresholds_.sure and len(reading.text) <= _ELLIPTICAL:
-            reading, judgement = self._in_context(reading, judgement, context)
-            ranking = self._ranking(reading, judgement)
-        return ranking, reading, judgement
+            reading, judged = self._in_context(reading, context)
+            ranking = self._ranking(reading, judged)
+        return ranking, reading, judged
 
-    def _ranking(self, reading: Reading, judgement: Judgement) -> Ranking:
-        if not self.entries_ or not len(judgement.point.numbers):
+    def _ranking(self, reading: Reading, judged: Judgements) -> Ranking:
+        if not self.entries_ or not len(judged.points.numbers):
             return Ranking((), 1.0)
-        outcome = self.confidence_.outcome(evidence(self.model_, reading, judgement))
-        return _ranking(self.entries_, judgement.scores[:-1], outcome, self.limit)
+        outcome = self.confidence_.outcome(evidence(self.model_, [reading], judged))
+        return _ranking(self.entries_, judged.scores[0, :-1], outcome, self.limit)
 
     def _in_context(
-        self, reading: Reading, judgement: Judgement, context: Sequence[tuple[str, str]]
-    ) -> tuple[Reading, Judgement]:
+        self, reading: Reading, context: Sequence[tuple[str, str]]
+    ) -> tuple[Reading, Judgements]:
         """The question together with what was said last: "and on Sunday?" alone says little."""
         last = dict(context)  # the last turn of each
-        parts = [(judgement.point, 1.0)]
+        roles = [role for role in _CONTEXT_WEIGHTS if role in last]
+        said = [read(last[role], self.concepts, self.spelling_) for role in roles]
+        points = self.model_.space.locate([reading, *said])
+        whole = blend(points, [1.0, *(_CONTEXT_WEIGHTS[role] for role in roles)])
         concepts = set(reading.concepts)
-        for role, weight in _CONTEXT_WEIGHTS.items():
-            if role in last:
-                said = read(last[role], self.concepts, self.spelling_)
-                parts.append((self.model_.space.vector(said), weight))
-                concepts |= set(said.concepts) if role == "patron" else set()
-        whole = replace(reading, concepts=tuple(sorted(concepts)))
-        return whole, self.model_.judge_point(blend(parts))
+        if "patron" in last:
+            concepts |= set(said[roles.index("patron")].concepts)
+        spoken = replace(reading, concepts=tuple(sorted(concepts)))
+        return spoken, self.model_.judge(whole)
 
     def _with_parts(self, ranking: Ranking, text: str) -> Ranking:
         """The ranking, with one of its own for each question where the message puts two."""
@@ -194,36 +207,34 @@ class Matcher:
         self, text: str, *, lang: str | None = None, context: Sequence[tuple[str, str]] = ()
     ) -> Explanation:
         """Which words and concepts spoke for the likeliest entry, and what lies near."""
-        ranking, reading, judgement = self._judge(text, context)
+        ranking, reading, judged = self._judge(text, context)
         if not ranking.candidates:
             return Explanation(reading.text, ranking, reading.concepts, (), ())
         return Explanation(
             reading.text,
             ranking,
             reading.concepts,
-            self._reasons(judgement, ranking.candidates[0].entry),
-            self._nearest(judgement, ranking),
+            self._reasons(judged, ranking.candidates[0].entry),
+            self._nearest(judged, ranking),
         )
 
-    def _reasons(self, judgement: Judgement, entry: str) -> tuple[Reason, ...]:
-        share = self.model_.contributions(judgement.point, self.entries_.index(entry))
-        names = self.model_.space.names()
+    def _reasons(self, judged: Judgements, entry: str) -> tuple[Reason, ...]:
+        share = self.model_.contributions(judged.points, self.entries_.index(entry))
+        names = list(self.model_.space.vocabulary.number)
         strongest = np.argsort(-share, kind="stable")[:_SHOWN_FEATURES]
         return tuple(
-            Reason(names[judgement.point.numbers[at]], round(float(share[at]), 4))
+            Reason(names[judged.points.numbers[at]], round(float(share[at]), 4))
             for at in strongest
             if share[at] > 0
         )
 
-    def _nearest(
-        self, judgement: Judgement, ranking: Ranking
-    ) -> tuple[tuple[str, str, float], ...]:
+    def _nearest(self, judged: Judgements, ranking: Ranking) -> tuple[tuple[str, str, float], ...]:
         found = []
         labels = self.model_.labels[: self.model_.phrasings]
         for candidate in ranking.candidates:
             own = np.flatnonzero(labels == self.entries_.index(candidate.entry))
-            best = int(own[judgement.likeness[own].argmax()])
-            likeness = round(float(judgement.likeness[best]), 4)
+            best = int(own[judged.likeness[0, own].argmax()])
+            likeness = round(float(judged.likeness[0, best]), 4)
             found.append((candidate.entry, self.phrasings_[best].text, likeness))
         return tuple(found)
 
@@ -232,24 +243,6 @@ def _outcome(label: int, guess: int, entries: int) -> int:
     if label == entries:
         return NONE
     return RIGHT if guess == label else WRONG
-
-
-def _part(
-    examples: Examples, held: Sequence[bool], outside: Sequence[bool], *, wanted: bool
-) -> Examples:
-    """The examples that are held out, or those that are not. Answers are never held out."""
-    chosen = [at for at, is_held in enumerate(held) if is_held == wanted]
-    return Examples(
-        [examples.phrasings[at] for at in chosen],
-        [examples.labels[at] for at in chosen],
-        () if wanted else examples.answers,
-        () if wanted else examples.answer_labels,
-        [
-            reading
-            for reading, is_held in zip(examples.background, outside, strict=True)
-            if is_held == wanted
-        ],
-    )
 
 
 def _turns(phrasings: Sequence[Phrasing]) -> list[int]:

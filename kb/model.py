@@ -1,4 +1,4 @@
-"""What is learned from a set of labelled readings, and what it says of a new one.
+"""What is learned from a set of labelled readings, and what it says of new ones.
 
 A kernel logistic regression, kept in its kernel form: a question's likeness to every example,
 times the examples' coefficients, gives the odds of every entry. The same likeness names the
@@ -13,7 +13,7 @@ import numpy as np
 
 from kb.logistic import fit_logistic
 from kb.reading import CONCEPT, Reading
-from kb.vectors import Floats, Ints, Point, Postings, Space, matrix
+from kb.vectors import Counts, Floats, Ints, Points, Postings, Space, Vocabulary
 
 C = 20.0
 ANSWER_WEIGHT = 0.4  # an answer tells of its entry, less surely than a phrasing does
@@ -22,24 +22,46 @@ _DENSE = 5_000  # examples up to which the kernel matrix is held in memory (100 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Readings with the number of their entry; background has no entry."""
+    """Counted texts with the number of their entry: phrasings, then answers, then background.
 
-    phrasings: Sequence[Reading]
-    labels: Sequence[int]
-    answers: Sequence[Reading] = ()
-    answer_labels: Sequence[int] = ()
-    background: Sequence[Reading] = ()
+    Background belongs to the number after the last entry.
+    """
+
+    vocabulary: Vocabulary
+    counts: Counts
+    labels: Ints
+    phrasings: int
+    answers: int
+    entries: int
+
+    @property
+    def background_from(self) -> int:
+        return self.phrasings + self.answers
+
+    def take(self, rows: Sequence[int]) -> "Examples":
+        """Only these rows (ascending)."""
+        chosen = np.asarray(rows)
+        phrasings = int((chosen < self.phrasings).sum())
+        answers = int((chosen < self.background_from).sum()) - phrasings
+        return Examples(
+            self.vocabulary,
+            self.counts.take(rows),
+            self.labels[chosen],
+            phrasings,
+            answers,
+            self.entries,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a model says of one question."""
+class Judgements:
+    """What a model says of questions: one row for each."""
 
-    point: Point
+    points: Points
     likeness: Floats  # to each example
     scores: Floats  # log-odds of each entry, and last of none
     nearest: Floats  # per entry, the likeness of its nearest phrasing
-    background: float  # the likeness of the nearest background question
+    background: Floats  # the likeness of the nearest background question
 
 
 class Model:
@@ -48,28 +70,33 @@ class Model:
     def __init__(
         self, space: Space, postings: Postings, labels: Ints, coefficients: Floats, phrasings: int
     ) -> None:
-        """The first `phrasings` rows are phrasings, then come answers, then background."""
+        """The first `phrasings` rows are phrasings by entry, then come answers and background."""
         self.space = space
         self.postings = postings
         self.labels = labels
         self.coefficients = coefficients
         self.phrasings = phrasings
         self.entries = coefficients.shape[1] - 1
-        self.background_from = int(np.searchsorted(labels == self.entries, True))
+        self.background_from = int((labels < self.entries).sum())
+        own = labels[:phrasings]
+        self._held = np.unique(own)
+        self._begins = np.searchsorted(own, self._held)
 
     @classmethod
-    def fit(cls, examples: Examples, entries: int) -> "Model":
-        """Learn from examples of entries numbered below `entries`."""
-        readings = [*examples.phrasings, *examples.answers, *examples.background]
-        space = Space().learn([*examples.phrasings, *examples.background])
-        rows = matrix([space.vector(reading) for reading in readings], len(space))
-        others = [entries] * len(examples.background)
-        labels = np.array([*examples.labels, *examples.answer_labels, *others], np.int32)
-        weights = np.ones(len(readings), np.float32)
-        begin = len(examples.phrasings)
-        weights[begin : begin + len(examples.answers)] = ANSWER_WEIGHT
-        coefficients = fit_logistic(_product(rows), labels, entries + 1, c=C, weights=weights)
-        return cls(space, Postings.of(rows), labels, coefficients, begin)
+    def fit(cls, examples: Examples) -> "Model":
+        """Learn from examples."""
+        learned = [
+            *range(examples.phrasings),
+            *range(examples.background_from, len(examples.labels)),
+        ]
+        space = Space.learn(examples.vocabulary, examples.counts.take(learned))
+        rows = space.place(examples.counts).matrix(len(space))
+        weights = np.ones(len(examples.labels), np.float32)
+        weights[examples.phrasings : examples.background_from] = ANSWER_WEIGHT
+        coefficients = fit_logistic(
+            _product(rows), examples.labels, examples.entries + 1, c=C, weights=weights
+        )
+        return cls(space, Postings.of(rows), examples.labels, coefficients, examples.phrasings)
 
     @property
     def nbytes(self) -> int:
@@ -78,45 +105,39 @@ class Model:
         arrays = (kept.starts, kept.rows, kept.values, self.coefficients, self.labels)
         return sum(array.nbytes for array in arrays)
 
-    def judge(self, reading: Reading) -> Judgement:
-        """Compare a question with every example."""
-        return self.judge_point(self.space.vector(reading))
-
-    def judge_point(self, point: Point) -> Judgement:
-        """Compare a point of the model's space with every example."""
-        likeness = self.postings.likeness(point)
-        own = likeness[: self.phrasings]
-        nearest = np.zeros(self.entries, np.float32)
-        np.maximum.at(nearest, self.labels[: self.phrasings], own)
-        background = likeness[self.background_from :]
-        return Judgement(
-            point,
+    def judge(self, points: Points) -> Judgements:
+        """Compare points of the model's space with every example."""
+        likeness = self.postings.likeness(points)
+        nearest = np.zeros((len(points), self.entries), np.float32)
+        if len(self._held):
+            own = likeness[:, : self.phrasings]
+            nearest[:, self._held] = np.maximum.reduceat(own, self._begins, axis=1)
+        background = likeness[:, self.background_from :]
+        return Judgements(
+            points,
             likeness,
             likeness @ self.coefficients,
             nearest,
-            float(background.max()) if len(background) else 0.0,
+            background.max(axis=1, initial=0.0),
         )
 
     def concept_share(self, reading: Reading, entry: int) -> float:
         """The share of a question's concepts, by rarity, that an entry's examples hold too."""
         shared = whole = 0.0
         for concept in reading.concepts:
-            number = self.space.number.get(CONCEPT + concept)
-            if number is None:
-                whole += 1.0
-                continue
-            rarity = float(self.space.rarity[number])
-            whole += rarity
-            rows, _ = self.postings.of_feature(number)
-            if (self.labels[rows] == entry).any():
-                shared += rarity
+            number = self.space.vocabulary.number.get(CONCEPT + concept, -1)
+            rarity = float(self.space.rarity[number]) if number >= 0 else 0.0
+            whole += rarity or 1.0
+            if rarity:
+                rows, _ = self.postings.of_feature(number)
+                shared += rarity * bool((self.labels[rows] == entry).any())
         return shared / whole if whole else 0.5
 
-    def contributions(self, point: Point, entry: int) -> Floats:
-        """How much each of a question's features speaks for an entry against the average one."""
+    def contributions(self, points: Points, entry: int) -> Floats:
+        """How much each feature of a question speaks for an entry against the average one."""
         lead = self.coefficients[:, entry] - self.coefficients[:, :-1].mean(axis=1)
         found = []
-        for number, value in zip(point.numbers, point.values, strict=True):
+        for number, value in zip(points.numbers.tolist(), points.values.tolist(), strict=True):
             rows, values = self.postings.of_feature(number)
             found.append(float(value * (values @ lead[rows])))
         return np.array(found, np.float32)

@@ -1,13 +1,13 @@
 """Readings as points in one space: each kind of feature weighed by rarity, then blended.
 
 A text has up to three views: its surface (words, letters, characters), the same surface with
-Vietnamese marks, and its meaning (concepts) with its sound. Each view is brought to length one
-before they are blended, so that two texts are compared by the mean of the views that both have.
+Vietnamese marks, and its meaning (concepts, signs, sound). Each view is scaled by its own
+length, so that two texts are compared by the mean of the views that both have.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, sqrt
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from kb.reading import (
     Reading,
 )
 
+KINDS = (WORD, PIECE, MARKED_WORD, MARKED_PIECE, HAN, SOUND, CONCEPT, CUE)
+_WORD, _PIECE, _MARKED_WORD, _MARKED_PIECE, _HAN, _SOUND, _CONCEPT, _CUE = range(len(KINDS))
+_PLACE = {kind: place for place, kind in enumerate(KINDS)}
 _STRIKING = 4.0  # the length of the cues of a text that shows several
 _TELLING = 15.0  # the length of the concepts of a text that is rich in them
 Floats = NDArray[np.float32]
@@ -42,143 +45,187 @@ class Weights:
     cue: float = 0.3
 
 
-class Space:
-    """The features that occur in a set of readings, numbered, with the weight of their rarity."""
+WEIGHTS = Weights()
 
-    def __init__(self, weights: Weights | None = None) -> None:
-        self.weights = weights or Weights()
-        self.number: dict[str, int] = {}
-        self.rarity: Floats = np.zeros(0, np.float32)
+
+class Vocabulary:
+    """The features that occur in a set of readings, numbered, each with its kind."""
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        """`names` are features behind the letter of their kind, in the order of their numbers."""
+        self.number = {name: at for at, name in enumerate(names)}
+        self.kinds = np.array([_PLACE[name[0]] for name in names], np.int8)
+
+    def count(self, readings: Sequence[Reading], *, grow: bool = False) -> "Counts":
+        """How often each feature occurs in each reading. With `grow`, new features are added."""
+        number = self.number
+        numbers: list[int] = []
+        values: list[float] = []
+        starts = [0]
+        unknown = np.zeros(len(readings), np.float32)
+        for row, reading in enumerate(readings):
+            for kind, counts in reading.counts.items():
+                missed = 0
+                for feature, count in counts.items():
+                    name = kind + feature
+                    at = number.get(name, -1)
+                    if at < 0:
+                        if not grow:
+                            missed += 1
+                            continue
+                        at = number[name] = len(number)
+                    numbers.append(at)
+                    values.append(1.0 if count == 1 else 1.0 + log(count))
+                if missed and kind in (WORD, HAN):
+                    unknown[row] += missed
+            starts.append(len(numbers))
+        if grow:
+            self.kinds = np.array([_PLACE[name[0]] for name in number], np.int8)
+        return Counts(
+            np.array(starts, np.int64),
+            np.array(numbers, np.int32),
+            np.array(values, np.float32),
+            unknown,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Features and how often (1 + log) they occur, row after row of a sparse matrix."""
+
+    starts: NDArray[np.int64]
+    numbers: Ints
+    values: Floats
+    unknown: Floats  # per row, words and characters outside the vocabulary
 
     def __len__(self) -> int:
-        return len(self.number)
+        return len(self.starts) - 1
 
-    def names(self) -> list[str]:
-        """The features by number, each behind the letter of its kind."""
-        return list(self.number)
+    def rows(self) -> Ints:
+        """The row of each value."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.starts))
 
-    def learn(self, readings: Sequence[Reading]) -> "Space":
-        """Number the features and learn how rare each is."""
-        seen: list[int] = []
-        for reading in readings:
-            for kind, counts in reading.counts.items():
-                for feature in counts:
-                    name = kind + feature
-                    at = self.number.setdefault(name, len(seen))
-                    if at == len(seen):
-                        seen.append(0)
-                    seen[at] += 1
-        total = len(readings)
-        self.rarity = np.array([log((1 + total) / (1 + n)) + 1 for n in seen], np.float32)
-        return self
+    def take(self, rows: Sequence[int]) -> "Counts":
+        """Only these rows, in this order."""
+        chosen = np.asarray(rows, np.int64)
+        begins, lengths = self.starts[chosen], np.diff(self.starts)[chosen]
+        at = _ranges(begins, lengths)
+        starts = np.zeros(len(chosen) + 1, np.int64)
+        np.cumsum(lengths, out=starts[1:])
+        return Counts(starts, self.numbers[at], self.values[at], self.unknown[chosen])
 
-    def vector(self, reading: Reading) -> "Point":
-        """Where a reading lies in this space. Features that the space has not seen are left out."""
-        blocks = {kind: self._block(kind, counts) for kind, counts in reading.counts.items()}
-        scales = self._scales({kind: block.length for kind, block in blocks.items()})
-        numbers = [block.numbers for kind, block in blocks.items() if kind in scales]
-        values = [block.values * scales[kind] for kind, block in blocks.items() if kind in scales]
-        if not numbers:
-            return Point(np.zeros(0, np.int32), np.zeros(0, np.float32), 0.0)
-        whole = np.concatenate(values)
-        length = sqrt(float(whole @ whole)) or 1.0
-        return Point(
-            np.concatenate(numbers),
-            np.asarray(whole / np.float32(length), np.float32),
-            _coverage(blocks),
-        )
 
-    def _scales(self, lengths: Mapping[str, float]) -> dict[str, float]:
-        """By what each kind is multiplied so that the views count as `weights` says."""
-        weights = self.weights
-        marked = weights.marked if lengths.get(MARKED_WORD) else 0.0
-        squares: dict[str, float] = dict.fromkeys(lengths, 0.0)
-        for share, word, piece in (
-            (1.0 - marked, WORD, PIECE),
-            (marked, MARKED_WORD, MARKED_PIECE),
-        ):
-            for part, kind in ((weights.word, word), (1.0 - weights.word, piece)):
-                length = sqrt(lengths.get(kind, 0.0) ** 2 + lengths.get(HAN, 0.0) ** 2)
-                if length and share:
-                    for member in (kind, HAN):
-                        squares[member] = squares.get(member, 0.0) + share * part / length**2
-        if lengths.get(SOUND):
-            squares[SOUND] = weights.sound / lengths[SOUND] ** 2
-        if lengths.get(CUE):
-            squares[CUE] = weights.cue / max(lengths[CUE], _STRIKING) ** 2
-        if lengths.get(CONCEPT):
-            # A text full of telling concepts is compared by them; one that holds a single
-            # everyday concept is not.
-            squares[CONCEPT] = weights.concept / max(lengths[CONCEPT], _TELLING) ** 2
-        return {kind: sqrt(square) for kind, square in squares.items() if square}
-
-    def _block(self, kind: str, counts: Mapping[str, int]) -> "Block":
-        numbers, values, unknown = [], [], 0.0
-        number, rarity = self.number, self.rarity
-        for feature, count in counts.items():
-            at = number.get(kind + feature)
-            value = 1.0 + log(count) if count > 1 else 1.0
-            if at is None:
-                unknown += value
-            else:
-                numbers.append(at)
-                values.append(value * rarity[at])
-        known = np.array(values, np.float32)
-        return Block(
-            np.array(numbers, np.int32), known, sqrt(float(known @ known)), len(numbers), unknown
-        )
+def _ranges(begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """begin, begin + 1, ... for each range, one after another."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.asarray(np.repeat(begins - ends + lengths, lengths) + np.arange(total), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A text in a space: feature numbers with weights (of length one together)."""
+class Points:
+    """Texts in a space: rows of feature numbers with weights, each of length one."""
 
+    starts: NDArray[np.int64]
     numbers: Ints
     values: Floats
-    coverage: float  # the share of the text's words and characters that the space has seen
+    coverage: Floats  # per row, the share of its words and characters that the space has seen
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def matrix(self, width: int) -> sparse.csr_matrix:
+        """The points as the rows of a sparse matrix."""
+        parts = (self.values, self.numbers, self.starts)
+        return sparse.csr_matrix(parts, shape=(len(self), width))
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The features of one kind that a text shares with a space, weighed by rarity."""
+class Space:
+    """A vocabulary, and how rare each of its features is among what was learned from."""
 
-    numbers: Ints
-    values: Floats
-    length: float
-    known: int
-    unknown: float
+    def __init__(self, vocabulary: Vocabulary, rarity: Floats) -> None:
+        """A rarity of 0 stands for a feature that was not seen when learning."""
+        self.vocabulary = vocabulary
+        self.rarity = rarity
+
+    @classmethod
+    def learn(cls, vocabulary: Vocabulary, counts: Counts) -> "Space":
+        """How rare each feature is: the smoothed logarithm of its share of the rows."""
+        seen = np.bincount(counts.numbers, minlength=len(vocabulary.number))
+        rarity = np.log((1.0 + len(counts)) / (1.0 + seen)) + 1.0
+        return cls(vocabulary, np.where(seen > 0, rarity, 0.0).astype(np.float32))
+
+    def __len__(self) -> int:
+        return len(self.rarity)
+
+    def locate(self, readings: Sequence[Reading]) -> Points:
+        """Where readings lie in this space. Features it has not seen are left out."""
+        return self.place(self.vocabulary.count(readings))
+
+    def place(self, counts: Counts, weights: Weights = WEIGHTS) -> Points:
+        """Where counted texts lie in this space."""
+        rows, kinds = counts.rows(), self.vocabulary.kinds[counts.numbers]
+        values = counts.values * self.rarity[counts.numbers]
+        cells = rows * len(KINDS) + kinds
+        shape = (len(counts), len(KINDS))
+        squares = np.bincount(cells, values * values, shape[0] * shape[1])
+        values = (
+            values * np.sqrt(_scales(squares.astype(float).reshape(shape), weights)).ravel()[cells]
+        )
+        lengths = np.sqrt(np.bincount(rows, values * values, shape[0]))
+        values = values / np.where(lengths > 0, lengths, 1.0)[rows]
+        return Points(
+            counts.starts,
+            counts.numbers,
+            np.asarray(values, np.float32),
+            _coverage(counts, rows, kinds, self.rarity[counts.numbers] > 0),
+        )
 
 
-def _coverage(blocks: Mapping[str, Block]) -> float:
-    known = sum(blocks[kind].known for kind in (WORD, HAN) if kind in blocks)
-    unknown = sum(blocks[kind].unknown for kind in (WORD, HAN) if kind in blocks)
-    return known / (known + unknown) if known else 0.0
+def _scales(squares: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+    """By what the square of each kind is multiplied so that the views count as `weights` says."""
+    scales = np.zeros_like(squares)
+    marked = np.where(squares[:, _MARKED_WORD] > 0, weights.marked, 0.0)
+    han = squares[:, _HAN]
+    for share, word, piece in (
+        (1.0 - marked, _WORD, _PIECE),
+        (marked, _MARKED_WORD, _MARKED_PIECE),
+    ):
+        for part, kind in ((weights.word, word), (1.0 - weights.word, piece)):
+            whole = squares[:, kind] + han
+            scale = share * part / np.where(whole > 0, whole, np.inf)
+            scales[:, kind] += scale
+            scales[:, _HAN] += scale
+    sound = squares[:, _SOUND]
+    scales[:, _SOUND] = weights.sound / np.where(sound > 0, sound, np.inf)
+    # A text full of telling concepts is compared by them; one that holds a single everyday
+    # concept is not. Likewise for signs.
+    scales[:, _CONCEPT] = weights.concept / np.maximum(squares[:, _CONCEPT], _TELLING**2)
+    scales[:, _CUE] = weights.cue / np.maximum(squares[:, _CUE], _STRIKING**2)
+    return scales
 
 
-def blend(parts: Sequence[tuple[Point, float]]) -> Point:
+def _coverage(
+    counts: Counts, rows: Ints, kinds: NDArray[np.int8], seen: NDArray[np.bool_]
+) -> Floats:
+    told = (kinds == _WORD) | (kinds == _HAN)
+    known = np.bincount(rows[told & seen], minlength=len(counts))
+    every = np.bincount(rows[told], minlength=len(counts)) + counts.unknown
+    return np.asarray(known / np.where(every > 0, every, 1.0), np.float32)
+
+
+def blend(points: Points, weights: Sequence[float]) -> Points:
     """The weighted sum of points, brought back to length one; the first tells the coverage."""
-    total: dict[int, float] = {}
-    for point, weight in parts:
-        for number, value in zip(point.numbers.tolist(), point.values.tolist(), strict=True):
-            total[number] = total.get(number, 0.0) + weight * value
-    values = np.fromiter(total.values(), np.float32, len(total))
-    length = sqrt(float(values @ values)) or 1.0
-    return Point(
-        np.fromiter(total, np.int32, len(total)),
-        np.asarray(values / np.float32(length), np.float32),
-        parts[0][0].coverage,
+    share = np.repeat(np.asarray(weights, np.float32), np.diff(points.starts))
+    numbers, inverse = np.unique(points.numbers, return_inverse=True)
+    values = np.bincount(inverse, points.values * share, len(numbers))
+    length = float(np.sqrt(values @ values)) or 1.0
+    return Points(
+        np.array([0, len(numbers)], np.int64),
+        numbers,
+        np.asarray(values / length, np.float32),
+        points.coverage[:1],
     )
-
-
-def matrix(points: Sequence[Point], width: int) -> sparse.csr_matrix:
-    """Points as the rows of a sparse matrix."""
-    starts = np.zeros(len(points) + 1, np.int64)
-    np.cumsum([len(point.numbers) for point in points], out=starts[1:])
-    if not points:
-        return sparse.csr_matrix((0, width), dtype=np.float32)
-    numbers = np.concatenate([point.numbers for point in points])
-    values = np.concatenate([point.values for point in points])
-    return sparse.csr_matrix((values, numbers, starts), shape=(len(points), width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +239,7 @@ class Postings:
 
     @classmethod
     def of(cls, rows: sparse.csr_matrix) -> "Postings":
+        """The index of the rows of a matrix."""
         columns = rows.tocsc()
         columns.sort_indices()
         return cls(
@@ -201,15 +249,19 @@ class Postings:
             rows.shape[0],
         )
 
-    def likeness(self, point: Point) -> Floats:
-        """The cosine of each row with a point."""
-        begins = self.starts[point.numbers]
-        lengths = self.starts[point.numbers + 1] - begins
-        ends = np.cumsum(lengths)
-        total = int(ends[-1]) if len(ends) else 0
-        at = np.repeat(begins - ends + lengths, lengths) + np.arange(total)
-        shares = self.values[at] * np.repeat(point.values, lengths)
-        return np.bincount(self.rows[at], shares, self.size).astype(np.float32)
+    def likeness(self, points: Points) -> Floats:
+        """The cosine of each row with each point."""
+        if len(points) != 1:
+            columns = sparse.csc_matrix(
+                (self.values, self.rows, self.starts), shape=(self.size, len(self.starts) - 1)
+            )
+            found = points.matrix(columns.shape[1]) @ columns.T
+            return np.asarray(found.toarray(), np.float32)
+        begins = self.starts[points.numbers]
+        lengths = self.starts[points.numbers + 1] - begins
+        at = _ranges(begins, lengths)
+        shares = self.values[at] * np.repeat(points.values, lengths)
+        return np.bincount(self.rows[at], shares, self.size).astype(np.float32)[None, :]
 
     def of_feature(self, number: int) -> tuple[Ints, Floats]:
         """The rows that hold one feature, and its weight in each."""
