@@ -2,12 +2,14 @@
 
 from fastapi import FastAPI
 
-from api import console, dashboard, health, pages, webhooks, widget
+from api import console, dashboard, health, openapi, pages, v1, webhooks, widget
 
 ROUTERS = (
     health.router,
     webhooks.router,
     widget.router,
+    v1.router,
+    openapi.router,
     pages.router,
     console.router,
     dashboard.router,
