@@ -521,8 +521,8 @@ def merge(
     """Merge a consultation into another: the union of both, refolded.
 
     The earliest receipt and its channel count; this one leaves the rates. Raises CannotMerge
-    across libraries, in a circle, or where the other was answered before this question came:
-    that question is still owed an answer.
+    across libraries, in a circle, or where one was answered before the other's question came:
+    that question is owed an answer of its own.
     """
     if into.library_id != consultation.library_id or into.id == consultation.id:
         raise errors.CannotMerge("not two consultations of one library")
@@ -531,9 +531,10 @@ def merge(
     target = survivor(session, into)
     if target.id == consultation.id:
         raise errors.CannotMerge("that one was merged into this one")
-    earlier = target.answered_at or target.bot_at
-    if consultation.answered_at is None and earlier and earlier < consultation.received_at:
-        raise errors.CannotMerge("the other was answered before this question came")
+    for one, other in ((consultation, target), (target, consultation)):
+        first = min((at for at in (other.feedback_at, other.bot_at) if at), default=None)
+        if first is not None and first < one.received_at:
+            raise errors.CannotMerge("one was answered before the other's question came")
     data = {"into": target.key}
     return _append(session, consultation, Kind.MERGED, at=at, now=now, by=by, data=data)
 
@@ -543,16 +544,23 @@ def survivor(session: Session, consultation: Consultation) -> Consultation:
 
     A circle of merges, which only imported history can hold, ends at its earliest receipt.
     """
+    chain = _merge_chain(session, consultation)
+    following = next((item for item in chain if item.key == chain[-1].merged_into), None)
+    if following is None:
+        return chain[-1]
+    circle = chain[chain.index(following) :]
+    return min(circle, key=lambda item: (item.opened_at, item.key))
+
+
+def _merge_chain(session: Session, consultation: Consultation) -> list[Consultation]:
+    """A consultation, what it was merged into, what that was merged into, each once."""
     chain = [consultation]
     while chain[-1].merged_into is not None:
         following = find(session, consultation.library_id, chain[-1].merged_into)
-        if following is None:
+        if following is None or following in chain:
             break
-        if following in chain:
-            circle = chain[chain.index(following) :]
-            return min(circle, key=lambda item: (item.opened_at, item.key))
         chain.append(following)
-    return chain[-1]
+    return chain
 
 
 def refold(session: Session, consultation: Consultation, *, now: datetime) -> None:
@@ -619,11 +627,9 @@ def _append(
         _write(session, consultation, [own], now=now)
         return event
     refold(session, consultation, now=now)
-    if consultation.merged_into is not None:
-        target = survivor(session, consultation)
-        if target is not consultation:
-            session.refresh(target, with_for_update=True)
-            refold(session, target, now=now)
+    for target in _merge_chain(session, consultation)[1:]:
+        session.refresh(target, with_for_update=True)
+        refold(session, target, now=now)
     return event
 
 
@@ -699,11 +705,10 @@ def _set_deadlines(
         _set_next_day_due(session, consultation)
     running = deadlines(consultation)
     if any(due <= now for _, due in running):
-        noticed = set(
-            session.execute(
-                select(Miss.clock, Miss.due_at).where(Miss.consultation_id == consultation.id)
-            ).tuples()
+        rows = session.execute(
+            select(Miss.clock, Miss.due_at).where(Miss.consultation_id == consultation.id)
         )
+        noticed = {(row.clock, row.due_at) for row in rows}
         running = [item for item in running if item not in noticed]
     consultation.next_due_at = min((due for _, due in running), default=None)
 

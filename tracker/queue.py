@@ -48,8 +48,8 @@ def count_waiting(session: Session, library_id: int, *, now: datetime) -> dict[s
         select(Consultation.assigned_to, func.count())
         .where(_waits(library_id, now))
         .group_by(Consultation.assigned_to)
-    ).tuples()
-    return dict(rows.all())
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def _overdue(now: datetime) -> ColumnElement[bool]:
