@@ -6,6 +6,7 @@ from bot.channels.telegram import Telegram
 from bot.channels.viber import Viber
 from bot.channels.web import Web
 from bot.channels.wechat import WeChat
+from bot.channels.weibo import Weibo
 from bot.channels.whatsapp import WhatsApp
 from bot.channels.zalo import Zalo
 
@@ -15,6 +16,7 @@ CHANNELS: dict[str, type[Channel]] = {
     Viber.kind: Viber,
     Web.kind: Web,
     WeChat.kind: WeChat,
+    Weibo.kind: Weibo,
     WhatsApp.kind: WhatsApp,
     Zalo.kind: Zalo,
 }
