@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kb.logistic import fit_logistic
 from kb.model import Judgements, Model
-from kb.reading import CUE, Reading
+from kb.reading import Glance
 from kb.vectors import Floats, Ints
 from kb.verdict import Thresholds
 
@@ -33,9 +33,9 @@ NAMES = (
 EVIDENCE = len(NAMES)
 
 
-def evidence(model: Model, readings: Sequence[Reading], judged: Judgements) -> Floats:
-    """What speaks for and against each reading's best entry, in the order of NAMES."""
-    scores, rows = judged.scores, np.arange(len(readings))
+def evidence(model: Model, glances: Sequence[Glance], judged: Judgements) -> Floats:
+    """What speaks for and against each question's best entry, in the order of NAMES."""
+    scores, rows = judged.scores, np.arange(len(glances))
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
     shares = np.log(odds / odds.sum(axis=1, keepdims=True) + 1e-6)
     best = scores[:, :-1].argmax(axis=1)
@@ -43,8 +43,8 @@ def evidence(model: Model, readings: Sequence[Reading], judged: Judgements) -> F
     rivals[rows, best], others[rows, best] = 0.0, np.log(1e-6)
     top = shares[rows, best]
     concepts = [
-        model.concept_share(reading, int(entry))
-        for reading, entry in zip(readings, best, strict=True)
+        model.concept_share(glance.concepts, int(entry))
+        for glance, entry in zip(glances, best, strict=True)
     ]
     found = (
         top,
@@ -55,8 +55,8 @@ def evidence(model: Model, readings: Sequence[Reading], judged: Judgements) -> F
         rivals.max(axis=1),
         judged.points.coverage,
         concepts,
-        [min(6, len(reading.concepts)) / 6 for reading in readings],
-        [len(reading.counts.get(CUE, ())) for reading in readings],
+        [min(6, len(glance.concepts)) / 6 for glance in glances],
+        [glance.cues for glance in glances],
     )
     return np.stack([np.asarray(column, np.float32) for column in found], axis=1)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from kb import store
 from kb.entries import Concept, EntryData, answers, phrasings
 from kb.files import load_concepts, load_file
 from kb.library import export_concepts, export_entries, knowledge_version
@@ -23,18 +24,40 @@ class KnowledgeBase:
     """One library's entries and the matcher that learned them. It never changes; it is replaced."""
 
     def __init__(
-        self, entries: Iterable[EntryData], *, concepts: Iterable[Concept] = (), version: int = 0
+        self,
+        entries: Iterable[EntryData],
+        *,
+        concepts: Iterable[Concept] = (),
+        version: int = 0,
+        cache: Path | None = None,
+        owner: str = "kb",
     ) -> None:
+        """With `cache`, a directory, what was learned is kept there and found again by `owner`."""
         self.entries = tuple(entries)
         self.version = version
-        self.matcher = Matcher(concepts=concepts).fit(
-            phrasings(self.entries), answers(self.entries)
-        )
+        self.concepts = tuple(concepts)
+        self.matcher = Matcher(concepts=self.concepts)
+        if cache is None:
+            self.matcher.fit(phrasings(self.entries), answers(self.entries))
+        else:
+            self._recall_or_learn(cache, owner)
+
+    def _recall_or_learn(self, cache: Path, owner: str) -> None:
+        entries = [entry.as_document() for entry in self.entries]
+        concepts = [concept.as_document() for concept in self.concepts]
+        directory = cache / f"{owner}-{store.key_of([entries, concepts])}"
+        found = store.load(directory)
+        if found is not None:
+            self.matcher.restore(phrasings(self.entries), *found)
+            return
+        self.matcher.fit(phrasings(self.entries), answers(self.entries))
+        store.save(directory, *self.matcher.state())
+        store.forget_others(directory)
 
     @classmethod
-    def from_file(cls, path: Path) -> "KnowledgeBase":
+    def from_file(cls, path: Path, *, cache: Path | None = None) -> "KnowledgeBase":
         """The knowledge base in a file, without any database. Raises BadFile."""
-        return cls(load_file(path), concepts=load_concepts(path))
+        return cls(load_file(path), concepts=load_concepts(path), cache=cache, owner="file")
 
     @cached_property
     def _by_key(self) -> dict[str, EntryData]:
@@ -73,8 +96,10 @@ class KnowledgeBases:
     still ask the old one; only where there is no old one do they wait.
     """
 
-    def __init__(self, capacity: int = 3_000) -> None:
+    def __init__(self, capacity: int = 3_000, *, cache: Path | None = None) -> None:
+        """`cache` is a directory in which what was learned outlives the process."""
         self.capacity = capacity
+        self.cache = cache
         self._held: OrderedDict[int, _Held] = OrderedDict()
         self._lock = threading.Lock()
         self._fitting: dict[int, threading.Lock] = {}
@@ -94,11 +119,22 @@ class KnowledgeBases:
         try:
             held = self._get(library_id)
             if held is None or not _is_current(held, version, today):
-                held = _fitted(session, library_id, version, today)
+                held = self._fitted(session, library_id, version, today)
                 self._put(library_id, held)
             return held.knowledge
         finally:
             turn.release()
+
+    def _fitted(self, session: Session, library_id: int, version: int, today: date) -> _Held:
+        entries = export_entries(session, library_id)
+        knowledge = KnowledgeBase(
+            [entry for entry in entries if entry.is_valid(today)],
+            concepts=export_concepts(session, library_id),
+            version=version,
+            cache=self.cache,
+            owner=str(library_id),
+        )
+        return _Held(knowledge, _until(entries, today), today)
 
     def _get(self, library_id: int) -> _Held | None:
         with self._lock:
@@ -119,13 +155,6 @@ def _is_current(held: _Held, version: int, today: date) -> bool:
     if held.knowledge.version != version or today < held.since:
         return False
     return held.until is None or today <= held.until
-
-
-def _fitted(session: Session, library_id: int, version: int, today: date) -> _Held:
-    entries = export_entries(session, library_id)
-    valid = [entry for entry in entries if entry.is_valid(today)]
-    knowledge = KnowledgeBase(valid, concepts=export_concepts(session, library_id), version=version)
-    return _Held(knowledge, _until(entries, today), today)
 
 
 def _until(entries: Iterable[EntryData], today: date) -> date | None:

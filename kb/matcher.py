@@ -5,22 +5,23 @@ questions that no entry answers; the nearest phrasing checks it. How sure it is 
 it does on phrasings that it has not seen (`kb/confidence.py`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kb.asking import questions
 from kb.background import BackgroundQuestion, shipped_background
-from kb.concepts import ConceptIndex
+from kb.concepts import ConceptIndex, shipped_index, shipped_terms
 from kb.confidence import EVIDENCE, NONE, RIGHT, WRONG, Confidence, evidence
 from kb.entries import Concept, Phrasing
 from kb.model import Examples, Judgements, Model
-from kb.reading import Reading, read
+from kb.reading import Glance, Reading, read
 from kb.spelling import Spelling
+from kb.store import Arrays
 from kb.text import normalise
-from kb.thesaurus import shipped_concepts
 from kb.vectors import Floats, Vocabulary, blend
 from kb.verdict import Candidate, Ranking, Thresholds
 from kb.wordlists import wordlist
@@ -63,7 +64,10 @@ class Matcher:
     ) -> None:
         """`concepts` are a library's own, beside those that are shipped."""
         self.limit = limit
-        self.concepts = ConceptIndex([*shipped_concepts(), *concepts])
+        self.own_concepts = tuple(concepts)
+        self.concepts = shipped_index()
+        if self.own_concepts:
+            self.concepts = ConceptIndex(self.own_concepts, shipped_index())
         self.background = shipped_background() if background is None else background
 
     def fit(self, phrasings: Iterable[Phrasing], answers: Iterable[Phrasing] = ()) -> "Matcher":
@@ -71,45 +75,82 @@ class Matcher:
 
         `answers` are the entries' answers: what they speak of is a hint of what they answer.
         """
-        given = tuple(phrasings)
-        self.entries_ = tuple(dict.fromkeys(phrasing.entry for phrasing in given))
-        number = {entry: at for at, entry in enumerate(self.entries_)}
-        self.phrasings_ = tuple(sorted(given, key=lambda phrasing: number[phrasing.entry]))
+        number = self._take(phrasings)
         told = [answer for answer in answers if answer.entry in number]
-        readings = [read(phrasing.text, self.concepts) for phrasing in self.phrasings_]
-        readings += [read(answer.text, self.concepts) for answer in told]
-        outside = self._read_background()
+        texts = [*(text.text for text in (*self.phrasings_, *told)), *self._outside()]
+        glances: list[Glance] = []
         vocabulary = Vocabulary()
         labels = [number[text.entry] for text in (*self.phrasings_, *told)]
         examples = Examples(
             vocabulary,
-            vocabulary.count([*readings, *outside], grow=True),
-            np.array(labels + [len(number)] * len(outside), np.int32),
+            vocabulary.count(self._reading_through(texts, glances), grow=True),
+            np.array(labels + [len(number)] * (len(texts) - len(labels)), np.int32),
             len(self.phrasings_),
             len(told),
             len(number),
         )
-        self.spelling_ = self._learn_spelling([*readings[: len(self.phrasings_)]], outside)
+        known = [glance.text for glance in glances]
+        self._texts = known[: len(self.phrasings_)], known[len(labels) :]
+        self.spelling_ = self._learn_spelling(*self._texts)
         self.model_ = Model.fit(examples)
-        self.confidence_ = self._learn_confidence(examples, [*readings, *outside])
+        self.confidence_ = self._learn_confidence(examples, glances)
         self.thresholds_: Thresholds = self.confidence_.thresholds
         return self
 
-    def _read_background(self) -> list[Reading]:
-        return [read(question.text, self.concepts) for question in self.background]
+    def _outside(self) -> list[str]:
+        return [question.text for question in self.background]
 
-    def _learn_spelling(self, known: Sequence[Reading], outside: Sequence[Reading]) -> Spelling:
-        terms = [
-            normalise(wording)
-            for concept in self.concepts.concepts.values()
-            for lang in ("zh", "en")
-            for wording in concept.says.get(lang, ())
-        ]
+    def _reading_through(self, texts: Iterable[str], glances: list[Glance]) -> Iterator[Reading]:
+        """Read texts one by one, keeping only a glance of each: whole readings are large."""
+        for text in texts:
+            reading = read(text, self.concepts)
+            glances.append(reading.glance())
+            yield reading
+
+    def _learn_spelling(self, known: Sequence[str], outside: Sequence[str]) -> Spelling:
+        terms = [*shipped_terms(), *ConceptIndex(self.own_concepts).terms()]
         everyday = [*wordlist("english"), *wordlist("english_common")]
-        others = [*(reading.text for reading in outside), *everyday]
-        return Spelling([reading.text for reading in known], terms, others)
+        return Spelling(known, terms, [*outside, *everyday])
 
-    def _learn_confidence(self, examples: Examples, readings: Sequence[Reading]) -> Confidence:
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """What was learned, as arrays and a document that JSON can hold."""
+        arrays, document = self.model_.state()
+        confidence = self.confidence_
+        arrays |= {
+            "mean": confidence.mean,
+            "spread": confidence.spread,
+            "confidence": confidence.weights,
+        }
+        document["thresholds"] = [confidence.thresholds.sure, confidence.thresholds.offer]
+        document["texts"] = self._texts
+        return arrays, document
+
+    def restore(
+        self, phrasings: Iterable[Phrasing], arrays: Arrays, document: Mapping[str, Any]
+    ) -> "Matcher":
+        """Become what a matcher was that had learned the same phrasings."""
+        self._take(phrasings)
+        self._texts = document["texts"]
+        self.spelling_ = self._learn_spelling(*self._texts)
+        self.model_ = Model.restore(arrays, document)
+        self.confidence_ = Confidence(
+            arrays["mean"],
+            arrays["spread"],
+            arrays["confidence"],
+            Thresholds(*document["thresholds"]),
+        )
+        self.thresholds_ = self.confidence_.thresholds
+        return self
+
+    def _take(self, phrasings: Iterable[Phrasing]) -> dict[str, int]:
+        """Keep the phrasings, entry by entry; number the entries."""
+        given = tuple(phrasings)
+        self.entries_ = tuple(dict.fromkeys(phrasing.entry for phrasing in given))
+        number = {entry: at for at, entry in enumerate(self.entries_)}
+        self.phrasings_ = tuple(sorted(given, key=lambda phrasing: number[phrasing.entry]))
+        return number
+
+    def _learn_confidence(self, examples: Examples, glances: Sequence[Glance]) -> Confidence:
         """See how the matcher does on phrasings and background that were kept from it."""
         seen = [np.zeros((0, EVIDENCE), np.float32)]
         outcomes: list[int] = []
@@ -120,7 +161,7 @@ class Matcher:
             for begin in range(0, len(asked), _BATCH):
                 batch = asked[begin : begin + _BATCH]
                 judged = model.judge(model.space.place(examples.counts.take(batch)))
-                seen.append(evidence(model, [readings[at] for at in batch], judged))
+                seen.append(evidence(model, [glances[at] for at in batch], judged))
                 guesses = judged.scores[:, :-1].argmax(axis=1)
                 outcomes += [
                     _outcome(int(examples.labels[at]), int(guess), examples.entries)
@@ -167,7 +208,7 @@ class Matcher:
     def _ranking(self, reading: Reading, judged: Judgements) -> Ranking:
         if not self.entries_ or not len(judged.points.numbers):
             return Ranking((), 1.0)
-        outcome = self.confidence_.outcome(evidence(self.model_, [reading], judged))
+        outcome = self.confidence_.outcome(evidence(self.model_, [reading.glance()], judged))
         return _ranking(self.entries_, judged.scores[0, :-1], outcome, self.limit)
 
     def _in_context(

@@ -5,14 +5,15 @@ times the examples' coefficients, gives the odds of every entry. The same likene
 nearest phrasing, and the whole index is one inverted file and one small array.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kb.logistic import fit_logistic
-from kb.reading import CONCEPT, Reading
+from kb.reading import CONCEPT
+from kb.store import Arrays
 from kb.vectors import Counts, Floats, Ints, Points, Postings, Space, Vocabulary
 
 C = 20.0
@@ -98,6 +99,26 @@ class Model:
         )
         return cls(space, Postings.of(rows), examples.labels, coefficients, examples.phrasings)
 
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """What was learned, as arrays and a document that JSON can hold."""
+        arrays: Arrays = {
+            "starts": self.postings.starts,
+            "rows": self.postings.rows,
+            "values": self.postings.values,
+            "rarity": self.space.rarity,
+            "labels": self.labels,
+            "coefficients": self.coefficients,
+        }
+        return arrays, {"names": list(self.space.vocabulary.number), "phrasings": self.phrasings}
+
+    @classmethod
+    def restore(cls, arrays: Arrays, document: Mapping[str, Any]) -> "Model":
+        """The model whose `state` this is."""
+        labels = arrays["labels"]
+        postings = Postings(arrays["starts"], arrays["rows"], arrays["values"], len(labels))
+        space = Space(Vocabulary(document["names"]), arrays["rarity"])
+        return cls(space, postings, labels, arrays["coefficients"], document["phrasings"])
+
     @property
     def nbytes(self) -> int:
         """What the arrays take in memory."""
@@ -121,10 +142,10 @@ class Model:
             background.max(axis=1, initial=0.0),
         )
 
-    def concept_share(self, reading: Reading, entry: int) -> float:
+    def concept_share(self, concepts: Sequence[str], entry: int) -> float:
         """The share of a question's concepts, by rarity, that an entry's examples hold too."""
         shared = whole = 0.0
-        for concept in reading.concepts:
+        for concept in concepts:
             number = self.space.vocabulary.number.get(CONCEPT + concept, -1)
             rarity = float(self.space.rarity[number]) if number >= 0 else 0.0
             whole += rarity or 1.0

@@ -26,6 +26,15 @@ CUE = "q"  # a sign that only a person can help
 _PAIRED = 10  # concepts of one text of which pairs are made
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The little of a reading that is worth keeping once it was counted."""
+
+    text: str
+    concepts: tuple[str, ...]
+    cues: int
+
+
 @dataclass(slots=True)
 class Reading:
     """What one text holds. `counts` maps each kind to its features and how often each occurs."""
@@ -39,9 +48,9 @@ class Reading:
     concepts: tuple[str, ...] = ()
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    @property
-    def has_marks(self) -> bool:
-        return MARKED_WORD in self.counts
+    def glance(self) -> Glance:
+        """The little of it that is worth keeping."""
+        return Glance(self.text, self.concepts, len(self.counts.get(CUE, ())))
 
     @property
     def spelt(self) -> list[str]:

@@ -5,7 +5,8 @@ Vietnamese marks, and its meaning (concepts, signs, sound). Each view is scaled 
 length, so that two texts are compared by the mean of the views that both have.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -56,14 +57,13 @@ class Vocabulary:
         self.number = {name: at for at, name in enumerate(names)}
         self.kinds = np.array([_PLACE[name[0]] for name in names], np.int8)
 
-    def count(self, readings: Sequence[Reading], *, grow: bool = False) -> "Counts":
+    def count(self, readings: Iterable[Reading], *, grow: bool = False) -> "Counts":
         """How often each feature occurs in each reading. With `grow`, new features are added."""
         number = self.number
-        numbers: list[int] = []
-        values: list[float] = []
-        starts = [0]
-        unknown = np.zeros(len(readings), np.float32)
-        for row, reading in enumerate(readings):
+        numbers, values = array("i"), array("f")
+        starts, unknown = array("q", [0]), array("f")
+        for reading in readings:
+            unknown.append(0.0)
             for kind, counts in reading.counts.items():
                 missed = 0
                 for feature, count in counts.items():
@@ -77,15 +77,15 @@ class Vocabulary:
                     numbers.append(at)
                     values.append(1.0 if count == 1 else 1.0 + log(count))
                 if missed and kind in (WORD, HAN):
-                    unknown[row] += missed
+                    unknown[-1] += missed
             starts.append(len(numbers))
         if grow:
             self.kinds = np.array([_PLACE[name[0]] for name in number], np.int8)
         return Counts(
-            np.array(starts, np.int64),
-            np.array(numbers, np.int32),
-            np.array(values, np.float32),
-            unknown,
+            np.frombuffer(starts, np.int64),
+            np.frombuffer(numbers, np.int32) if numbers else np.zeros(0, np.int32),
+            np.frombuffer(values, np.float32) if values else np.zeros(0, np.float32),
+            np.frombuffer(unknown, np.float32) if unknown else np.zeros(0, np.float32),
         )
 
 
