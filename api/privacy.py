@@ -96,7 +96,7 @@ def erase_again(session: Session, keyring: Keyring) -> int:
         select(Conversation, ChannelAccount.kind).join(
             ChannelAccount, ChannelAccount.id == Conversation.account_id
         )
-    ).tuples()
+    )
     for conversation, kind in rows.all():
         hashed = _hash(keyring, kind, conversation.external_id)
         if (conversation.library_id, hashed) in noted:

@@ -273,7 +273,7 @@ class Worker:
                 select(Outbox.state, func.count())
                 .where(Outbox.state != OutboxState.SENT)
                 .group_by(Outbox.state)
-            ).tuples()
+            )
             counts = dict(rows.all())
         for each in OutboxState:
             if each is not OutboxState.SENT:
