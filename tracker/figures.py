@@ -54,6 +54,10 @@ class Case(NamedTuple):
     excluded_late: bool
     directional: bool
     next_day_due_at: datetime | None
+    topic: str | None
+    feedback_by: str | None
+    first_assigned_at: datetime | None
+    excluded_reason: str | None
 
     @property
     def counts(self) -> bool:

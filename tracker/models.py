@@ -208,3 +208,84 @@ class Rollup(Base):
     presumed: Mapped[int] = mapped_column(default=0)
     abandoned: Mapped[int] = mapped_column(default=0)
     bot_first: Mapped[int] = mapped_column(default=0)
+    hours: Mapped[list[int]] = mapped_column(JSON, default=list)  # received, by local hour
+    topics: Mapped[dict[str, list[int]]] = mapped_column(JSON, default=dict)  # TOPIC_COUNTS each
+
+
+class Report(Base):
+    """What a manager writes about a period; the figures stand in its versions."""
+
+    __tablename__ = "report"
+    __table_args__ = (UniqueConstraint("library_id", "start", "end"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    start: Mapped[date] = mapped_column(Date)
+    end: Mapped[date] = mapped_column(Date)
+    problems: Mapped[str] = mapped_column(Text, default="")
+    measures: Mapped[str] = mapped_column(Text, default="")
+
+
+class ReportVersion(Base):
+    """The figures of a period as they were sealed, or later restated with a reason."""
+
+    __tablename__ = "report_version"
+    __table_args__ = (UniqueConstraint("report_id", "number"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    report_id: Mapped[int] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    sealed_at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class ChannelActivity(Base):
+    """A week of one channel's life on its platform, as the library reports it."""
+
+    __tablename__ = "channel_activity"
+
+    library_id: Mapped[int] = mapped_column(
+        ForeignKey("library.id", ondelete="CASCADE"), primary_key=True
+    )
+    channel: Mapped[str] = mapped_column(Text, primary_key=True)
+    week: Mapped[date] = mapped_column(Date, primary_key=True)  # its Monday
+    posts: Mapped[int | None]
+    pushes: Mapped[int | None]
+    followers: Mapped[int | None]  # at the end of the week
+    reads: Mapped[int | None]
+    likes: Mapped[int | None]
+    comments: Mapped[int | None]
+    shares: Mapped[int | None]
+    total_posts: Mapped[int | None]  # since the channel was opened
+    recorded_at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(Text)
+
+
+class ChannelPresence(Base):
+    """Whether a library has a channel at all: the consortium's denominator."""
+
+    __tablename__ = "channel_presence"
+
+    library_id: Mapped[int] = mapped_column(
+        ForeignKey("library.id", ondelete="CASCADE"), primary_key=True
+    )
+    channel: Mapped[str] = mapped_column(Text, primary_key=True)
+    opened_on: Mapped[date | None] = mapped_column(Date)
+
+
+class AnswerAudit(Base):
+    """One rater's verdict on one answer of a random sample."""
+
+    __tablename__ = "answer_audit"
+    __table_args__ = (UniqueConstraint("consultation_id", "rater"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    consultation_id: Mapped[int] = mapped_column(ForeignKey("consultation.id", ondelete="CASCADE"))
+    sample: Mapped[str] = mapped_column(Text)  # a name such as 2026-03
+    rater: Mapped[str] = mapped_column(Text)
+    correct: Mapped[bool]
+    at: Mapped[datetime]

@@ -11,11 +11,12 @@ event lies behind: after that instant its counts hold until another event marks 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from tracker.clock import day_bounds, zone
+from tracker.clock import day_bounds, within_24h, zone
 from tracker.figures import (
     ANSWERED,
     COLUMNS,
@@ -41,6 +42,7 @@ COUNTS = (
     "waiting",
     "oldest_waiting_at",
 )
+TOPIC_COUNTS = ("received", "bot_only", "handed_over", "answered_within")
 TICK = timedelta(microseconds=1)
 
 
@@ -79,7 +81,39 @@ def _computed(session: Session, library: Library, day: date) -> list[dict[str, A
         if case.channel not in blocks:
             blocks[case.channel] = Block(settled_at + TICK)
         blocks[case.channel].add(case)
-    return [_row(library.id, day, channel, settled_at, block) for channel, block in blocks.items()]
+    return [
+        {
+            **_row(library.id, day, channel, settled_at, block),
+            "hours": hours(
+                (case for case, _ in cases if channel in (WHOLE_DAY, case.channel)),
+                zone(library.timezone),
+            ),
+            "topics": topics(case for case, _ in cases if channel in (WHOLE_DAY, case.channel)),
+        }
+        for channel, block in blocks.items()
+    ]
+
+
+def hours(cases: Iterable[Case], tz: ZoneInfo) -> list[int]:
+    """How many were received in each hour of the local clock."""
+    counts = [0] * 24
+    for case in cases:
+        counts[case.received_at.astimezone(tz).hour] += 1
+    return counts
+
+
+def topics(cases: Iterable[Case]) -> dict[str, list[int]]:
+    """By topic ("" where none is known), the numbers that TOPIC_COUNTS names."""
+    found: dict[str, list[int]] = {}
+    for case in cases:
+        if case.counts:
+            counts = found.setdefault(case.topic or "", [0] * len(TOPIC_COUNTS))
+            in_time = within_24h(case.received_at, case.answered_at)
+            for position, holds in enumerate(
+                (True, not case.handed_over, case.handed_over, case.handed_over and in_time)
+            ):
+                counts[position] += holds
+    return found
 
 
 def refresh(session: Session, *, now: datetime, limit: int = 100) -> int:

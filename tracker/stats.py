@@ -4,9 +4,9 @@ Run them in one snapshot of the database, so that rollups and live rows belong t
 Period bounds are inclusive local dates of the library. What happened after `at` is ignored.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
@@ -44,13 +44,19 @@ __all__ = [
     "RATES",
     "RESPONDED",
     "Case",
-    "blocks",
     "cases",
+    "first_day",
     "selected",
     "stats",
+    "tally",
 ]
 
 _FIRST, _LAST = EARLIEST.date(), LATEST.date()  # nothing was received before or after
+Stretch = tuple[date | None, date | None]  # inclusive local dates; None: without bound
+
+Key = TypeVar("Key", bound=Hashable)
+
+TOTAL = ""  # the key of all channels together; no channel has this name
 _MOST_STRETCHES = 20  # of days counted live; beyond that, one stretch over them all
 
 
@@ -67,20 +73,29 @@ def stats(
 
     Without `start` and `end` everything until `at` counts.
     """
-    by_channel, total = blocks(session, library, start=start, end=end, at=at, channel=channel)
+    found = tally(
+        session,
+        library,
+        start=start,
+        end=end,
+        at=at,
+        channel=channel,
+        keys=lambda name, _: (name, TOTAL),
+    )
+    total = found.pop(TOTAL, None) or Block(at)
     tz = zone(library.timezone)
     last_day = end or at.astimezone(tz).date()
     return {
         "library": library.slug,
-        "from": (start or _first_day(session, library, last_day)).isoformat(),
+        "from": (start or first_day(session, library, last_day)).isoformat(),
         "to": last_day.isoformat(),
         "at": utc_text(at),
-        "channels": {name: by_channel[name].as_dict() for name in sorted(by_channel)},
+        "channels": {name: found[name].as_dict() for name in sorted(found)},
         "total": total.as_dict(),
     }
 
 
-def blocks(
+def tally(
     session: Session,
     library: Library,
     *,
@@ -88,29 +103,51 @@ def blocks(
     end: date | None = None,
     at: datetime,
     channel: str | None = None,
-) -> tuple[dict[str, Block], Block]:
-    """The counts behind `stats`: by channel, and of all."""
+    keys: Callable[[str, date], Iterable[Key]],
+    times: bool = True,
+) -> dict[Key, Block]:
+    """The counts of a period, under the keys that `keys` gives each (channel, local day).
+
+    Settled days come from rollups. `times` adds each consultation's time to answer, which only
+    the live estimate and percentiles need; then the keys must not depend on the day.
+    """
+    found: dict[Key, Block] = {}
+
+    def under(name: str, day: date) -> Iterator[Block]:
+        for key in keys(name, day):
+            if key not in found:
+                found[key] = Block(at)
+            yield found[key]
+
     days = usable_days(session, library, start=start, end=end, at=at)
-    by_channel: dict[str, Block] = {}
-    total = Block(at)
-
-    def both(name: str) -> tuple[Block, Block]:
-        if name not in by_channel:
-            by_channel[name] = Block(at)
-        return by_channel[name], total
-
     live = _live_stretches(session, library, days, start=start, end=end, at=at)
     if days:
         kept = _settled_days(days, live)
-        _add_rollups(session, library, kept, channel=channel, both=both)
-        _add_times(session, library, kept, channel=channel, at=at, both=both)
-    for item in _rows(session, library, live, at=at, channel=channel):
-        for block in both(item.channel):
+        for row in settled_rows(session, library, kept, channel=channel):
+            for block in under(row.channel, row.day):
+                block.add_rollup(row)
+        if times:
+            _add_times(session, library, kept, channel=channel, under=under)
+    tz = zone(library.timezone)
+    for item in live_cases(session, library, live, start=start, end=end, at=at, channel=channel):
+        for block in under(item.channel, item.received_at.astimezone(tz).date()):
             block.add(item)
-    for item in _earlier(session, library, start=start, end=end, at=at, channel=channel):
-        for block in both(item.channel):
-            block.add(item)
-    return by_channel, total
+    return found
+
+
+def live_cases(
+    session: Session,
+    library: Library,
+    stretches: list[Stretch],
+    *,
+    start: date | None,
+    end: date | None,
+    at: datetime,
+    channel: str | None,
+) -> Iterator[Case]:
+    """What rollups do not cover: unsettled days, and what has changed since `at`."""
+    yield from _rows(session, library, stretches, at=at, channel=channel)
+    yield from _earlier(session, library, start=start, end=end, at=at, channel=channel)
 
 
 def cases(
@@ -179,9 +216,6 @@ def selected(
     """The consultations received in the period, each as it was at that instant."""
     yield from _rows(session, library, [(start, end)], at=at, channel=channel)
     yield from _earlier(session, library, start=start, end=end, at=at, channel=channel)
-
-
-Stretch = tuple[date | None, date | None]  # inclusive local dates; None: without bound
 
 
 def _rows(
@@ -260,7 +294,7 @@ def _live_stretches(
     if not days:
         return [(start, end)]
     last = end or at.astimezone(zone(library.timezone)).date()
-    first = start or min(_first_day(session, library, last), *days)
+    first = start or min(first_day(session, library, last), *days)
     stretches: list[Stretch] = []
     open_since = None
     day, last = max(first, _FIRST), min(last, _LAST)
@@ -288,32 +322,34 @@ def _settled_days(days: set[date], live: list[Stretch]) -> list[date]:
     )
 
 
-def _runs(days: list[date]) -> list[Stretch]:
+def _runs(days: list[date]) -> list[tuple[date, date]]:
     runs: list[tuple[date, date]] = []
     for day in days:
         if runs and runs[-1][1] == day - timedelta(days=1):
             runs[-1] = (runs[-1][0], day)
         else:
             runs.append((day, day))
-    return [*runs]
+    return runs
 
 
-Both = Callable[[str], tuple[Block, Block]]
-
-
-def _add_rollups(
-    session: Session, library: Library, days: list[date], *, channel: str | None, both: Both
-) -> None:
+def settled_rows(
+    session: Session, library: Library, days: list[date], *, channel: str | None
+) -> Iterator[Rollup]:
+    """The rollups of those days by channel."""
+    if not days:
+        return
     wanted = set(days)
-    query = select(Rollup).where(Rollup.library_id == library.id, Rollup.channel != WHOLE_DAY)
-    if days:
-        query = query.where(Rollup.day >= days[0], Rollup.day <= days[-1])
+    query = select(Rollup).where(
+        Rollup.library_id == library.id,
+        Rollup.channel != WHOLE_DAY,
+        Rollup.day >= days[0],
+        Rollup.day <= days[-1],
+    )
     if channel is not None:
         query = query.where(Rollup.channel == channel)
     for row in session.scalars(query):
         if row.day in wanted:
-            for block in both(row.channel):
-                block.add_rollup(row)
+            yield row
 
 
 def _add_times(
@@ -322,27 +358,27 @@ def _add_times(
     days: list[date],
     *,
     channel: str | None,
-    at: datetime,
-    both: Both,
+    under: Callable[[str, date], Iterator[Block]],
 ) -> None:
     """Times to answer of settled days: the live estimate and percentiles need each of them."""
     withdrawn = Consultation.withdrawn_at.is_not(None)
-    query = select(
-        Consultation.channel,
-        Consultation.feedback_micros,
-        Consultation.answered_micros,
-        case((withdrawn, Consultation.withdrawn_at)),
-        case((withdrawn, Consultation.received_at)),
-    ).where(Consultation.handed_over, Consultation.excluded_at.is_(None))
-    query = _of_library(query, library, _runs(days), channel=channel)
     age = 3 * DAY // MICROSECOND  # settled: at least three days old, which is all that matters
-    for name, feedback, answered, gone_at, received_at in session.execute(query):
-        gone = None if gone_at is None else (gone_at - received_at) // MICROSECOND
-        for block in both(name):
-            block.add_times(feedback=feedback, answered=answered, withdrawn=gone, age=age)
+    for first, last in _runs(days):
+        query = select(
+            Consultation.channel,
+            Consultation.feedback_micros,
+            Consultation.answered_micros,
+            case((withdrawn, Consultation.withdrawn_at)),
+            case((withdrawn, Consultation.received_at)),
+        ).where(Consultation.handed_over, Consultation.excluded_at.is_(None))
+        query = _of_library(query, library, [(first, last)], channel=channel)
+        for name, feedback, answered, gone_at, received_at in session.execute(query):
+            gone = None if gone_at is None else (gone_at - received_at) // MICROSECOND
+            for block in under(name, first):
+                block.add_times(feedback=feedback, answered=answered, withdrawn=gone, age=age)
 
 
-def _first_day(session: Session, library: Library, fallback: date) -> date:
+def first_day(session: Session, library: Library, fallback: date) -> date:
     first = session.scalar(
         select(func.min(Consultation.received_at)).where(Consultation.library_id == library.id)
     )
