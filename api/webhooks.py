@@ -16,6 +16,7 @@ from api.auth import channel_signed, public
 from api.errors import NotAllowed, NotFound
 from api.libraries import default_library
 from api.state import State, state_of
+from bot import pulling
 from bot.channels import CHANNELS
 from bot.channels.rasa import Rasa
 from bot.desk import Desk
@@ -72,6 +73,9 @@ def _take_push(state: State, kind: str, name: str, sent: WebhookRequest) -> Webh
     received = channel.receive(sent, now=now)
     if received.handshake is not None:
         return received.handshake
+    if received.waiting:  # remembered before it is acknowledged, fetched after
+        with state.database.transaction() as session:
+            pulling.told(session, account, received.waiting, now=now)
     turns = [take_message(state, desk, account, message) for message in received.messages]
     replies = [reply for turn in turns for reply in turn.replies]
     return channel.acknowledge(

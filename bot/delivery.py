@@ -14,10 +14,10 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from bot.channels import CHANNELS
-from bot.channels.base import Channel, SendError, SendFailure
+from bot.channels.base import Channel, SendError, SendFailure, Undelivered
 from bot.messages import Reply, ReplyKind
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
-from bot.outbox import accept, accept_pushed, enqueue
+from bot.outbox import accept, accept_pushed, enqueue, new_key
 from bot.phrases import phrasebook
 from bot.windows import can_send
 from tracker import consultations
@@ -198,6 +198,35 @@ def recover(session: Session, *, now: datetime) -> int:
             row.state = OutboxState.UNCERTAIN
             _note(row, now, "uncertain", "the worker stopped while sending")
     return len(lost)
+
+
+def undelivered(
+    session: Session, account: ChannelAccount, news: Undelivered, *, now: datetime
+) -> Outbox | None:
+    """A channel took a reply and says later that it did not arrive: use the next way.
+
+    The consultation records the failure. Returns None for a reply that is not ours, or that
+    was dealt with before.
+    """
+    row = session.scalar(
+        select(Outbox)
+        .join(Conversation, Conversation.id == Outbox.conversation_id)
+        .where(Outbox.key == news.key, Conversation.account_id == account.id)
+        .with_for_update(of=Outbox)
+    )
+    if row is None or row.state != OutboxState.SENT or row.via is not None:
+        return None
+    _note(row, now, "undelivered", news.reason, code=news.code)
+    row.key = new_key()  # under the old one, a channel would take the next try for a repetition
+    if row.consultation_id is not None:
+        consultation = session.get_one(Consultation, row.consultation_id)
+        consultations.fail(session, consultation, at=now, now=now, reason=news.reason)
+    if news.failure is SendFailure.WINDOW_CLOSED:
+        _use_next_way(row, news.reason, now=now)
+    else:
+        row.state, row.next_attempt_at = OutboxState.DEAD, None
+    session.flush()
+    return row
 
 
 def retry(session: Session, row: Outbox, *, now: datetime) -> None:

@@ -16,6 +16,7 @@ from bot.messages import Inbound, Reply
 from bot.models import ChannelAccount, Conversation, Inbox, Patron
 from bot.outbox import accept, enqueue, held
 from bot.windows import open_window
+from tracker import consultations
 
 PAST_LIMIT = timedelta(days=7)  # METRICS.md section 1: a provider's time is believed within
 FUTURE_LIMIT = timedelta(minutes=5)
@@ -43,13 +44,7 @@ def receive(
     """
     inbound = replace(inbound, text=_storable(inbound.text))
     conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
-    first = session.scalar(
-        select(Inbox).where(
-            Inbox.library_id == account.library_id,
-            Inbox.account_id == account.id,
-            Inbox.dedupe_key == inbound.dedupe_key,
-        )
-    )
+    first = _first_delivery(session, account, inbound)
     if first is not None:
         return _repeated(first)
     declaration = CHANNELS[account.kind].declaration
@@ -71,6 +66,42 @@ def receive(
         stored.consultation_id,
         replied_at=now,
     )
+
+
+def receive_for_librarian(
+    session: Session, desk: Desk, account: ChannelAccount, inbound: Inbound, *, now: datetime
+) -> int | None:
+    """Store a message that the bot stumbles over, and hand it to a librarian as it is.
+
+    Returns the consultation's id; None for a message that was stored before.
+    """
+    inbound = replace(inbound, text=_storable(inbound.text))
+    conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
+    if _first_delivery(session, account, inbound) is not None:
+        return None
+    stored = _store(session, conversation, inbound, now=now)
+    asked = question_time(inbound, now)
+    consultation = consultations.open_for(session, account.library_id, conversation.id, now=now)
+    if consultation is None:
+        consultation = consultations.open_consultation(
+            session,
+            desk.library,
+            channel=account.kind,
+            conversation_id=conversation.id,
+            at=asked.at,
+            now=now,
+            text=inbound.text,
+            language=conversation.language,
+            clock_suspect=asked.clock_suspect,
+        )
+    else:
+        consultations.add_message(session, consultation, at=asked.at, now=now, text=inbound.text)
+    if consultation.escalated_at is None:
+        at = max(now, asked.at)
+        consultations.escalate(session, consultation, at=at, now=at, reason="unknown")
+    stored.consultation_id = consultation.id
+    session.flush()
+    return consultation.id
 
 
 def question_time(inbound: Inbound, now: datetime) -> AskedAt:
@@ -129,6 +160,16 @@ def locked_conversation(
 def _storable(text: str) -> str:
     """The text without what no database keeps: NUL and half surrogate pairs."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _first_delivery(session: Session, account: ChannelAccount, inbound: Inbound) -> Inbox | None:
+    return session.scalar(
+        select(Inbox).where(
+            Inbox.library_id == account.library_id,
+            Inbox.account_id == account.id,
+            Inbox.dedupe_key == inbound.dedupe_key,
+        )
+    )
 
 
 def _repeated(first: Inbox) -> Turn:

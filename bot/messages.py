@@ -83,6 +83,15 @@ class Received:
     messages: tuple[Inbound, ...] = ()
     handshake: "WebhookResponse | None" = None  # answer this and do nothing else
     reply_context: dict[str, str] = field(default_factory=dict)  # the adapter's own, opaque
+    waiting: "tuple[Waiting, ...]" = ()  # messages that must be fetched: see base.Pulling
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A channel's word that messages lie ready for us to fetch."""
+
+    source: str  # the part of the account that they are in
+    hint: str | None = None  # what came with the word and lets us fetch, short-lived
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,3 +151,59 @@ class ChannelToken(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     secret: Mapped[str | None]  # encrypted by api.crypto
     expires_at: Mapped[datetime | None]
+
+
+class ChannelCursor(Base):
+    """How far we have read in a source from which a channel's messages must be fetched."""
+
+    __tablename__ = "channel_cursor"
+    __table_args__ = (
+        UniqueConstraint("library_id", "account_id", "source"),
+        Index("ix_channel_cursor_due", "due_at"),  # the worker's round
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("channel_account.id", ondelete="CASCADE"))
+    source: Mapped[str]  # the part of the account, as the channel names it
+    cursor: Mapped[str | None] = mapped_column(Text)  # all before it is stored; None: nothing yet
+    hint: Mapped[str | None] = mapped_column(Text)  # what the webhook gave to fetch with
+    due_at: Mapped[datetime | None]  # None: being fetched, and no further word since
+    leased_by: Mapped[str | None]
+    leased_until: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(default=0)  # in a row
+
+    account: Mapped[ChannelAccount] = relationship(lazy="joined", innerjoin=True)
+
+
+class StaffPost(Base):
+    """One message between a consultation and the thread that librarians have about it.
+
+    The first, with the key "case:<id>", opens the thread. What librarians write there has the
+    key "in:<the channel's id>".
+    """
+
+    __tablename__ = "staff_post"
+    __table_args__ = (
+        UniqueConstraint("library_id", "account_id", "key"),
+        Index(None, "account_id", "thread"),
+        Index("ix_staff_post_due", "due_at"),  # the worker's round
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("channel_account.id", ondelete="CASCADE"))
+    consultation_id: Mapped[int | None] = mapped_column(
+        ForeignKey("consultation.id", ondelete="CASCADE")
+    )
+    key: Mapped[str]
+    thread: Mapped[str | None]  # None until the first message is posted
+    author: Mapped[str | None]  # the channel's id of the librarian; None: we wrote it
+    text: Mapped[str | None] = mapped_column(Text)  # removed when it has been dealt with
+    is_note: Mapped[bool] = mapped_column(default=False)  # for colleagues, not for the patron
+    told_event_id: Mapped[int | None]  # of the first post: events up to here are in the thread
+    due_at: Mapped[datetime | None]  # None: dealt with, or given up
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+
+    account: Mapped[ChannelAccount] = relationship(lazy="joined", innerjoin=True)

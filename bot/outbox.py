@@ -33,7 +33,7 @@ def enqueue(
         conversation=conversation,
         consultation_id=consultation_id,
         position=conversation.position,
-        key=uuid.uuid4().hex,
+        key=new_key(),
         via=via,
         reply=reply.as_dict(),
         by=by,
@@ -45,6 +45,11 @@ def enqueue(
     )
     session.add(row)
     return row
+
+
+def new_key() -> str:
+    """A key for one message, the same over all its retries."""
+    return uuid.uuid4().hex
 
 
 def accept(session: Session, row: Outbox, *, now: datetime, provider_id: str | None = None) -> None:

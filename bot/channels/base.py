@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from bot.messages import Choice, Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import Choice, Inbound, Received, Reply, WebhookRequest, WebhookResponse
 
 
 class Refused(Exception):
@@ -162,6 +162,44 @@ class Announcing(Protocol):
         """Tell a patron outside every window that their answer is ready. Raises SendError.
 
         WINDOW_CLOSED when the account has no approved template: use the next way.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """News of a message that the channel had accepted: it did not reach the patron after all."""
+
+    key: str  # the one that `send` was given
+    failure: SendFailure  # WINDOW_CLOSED: the next way may still work
+    reason: str
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What one look into a source brought."""
+
+    messages: tuple[Inbound, ...] = ()
+    cursor: str | None = None  # where the next look begins; None: where this one began
+    more: bool = False  # look again at once
+    undelivered: tuple[Undelivered, ...] = ()
+
+
+class Pulling(Protocol):
+    """A channel that does not bring its messages (`inbound` is push_then_pull or poll).
+
+    We fetch them from its sources, each with a cursor that the core keeps in the transaction
+    that stores the messages. What was fetched and not stored is fetched again.
+    """
+
+    poll_seconds: float  # how often to look without having been told
+    sources: tuple[str, ...]  # to look into without having been told
+
+    def pull(self, source: str, cursor: str | None, *, hint: str | None, now: datetime) -> Pulled:
+        """Fetch what came after the cursor; None is the first look. Raises SendError.
+
+        `hint` is what the webhook gave with its word (Received.waiting), if there was one.
         """
         ...
 
