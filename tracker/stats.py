@@ -119,20 +119,26 @@ def tally(
                 found[key] = Block(at)
             yield found[key]
 
-    days = usable_days(session, library, start=start, end=end, at=at)
-    live = _live_stretches(session, library, days, start=start, end=end, at=at)
-    if days:
-        kept = _settled_days(days, live)
-        for row in settled_rows(session, library, kept, channel=channel):
-            for block in under(row.channel, row.day):
-                block.add_rollup(row)
-        if times:
-            _add_times(session, library, kept, channel=channel, under=under)
+    settled, live = settled_and_live(session, library, start=start, end=end, at=at)
+    for row in settled_rows(session, library, settled, channel=channel):
+        for block in under(row.channel, row.day):
+            block.add_rollup(row)
+    if times:
+        _add_times(session, library, settled, channel=channel, under=under)
     tz = zone(library.timezone)
     for item in live_cases(session, library, live, start=start, end=end, at=at, channel=channel):
         for block in under(item.channel, item.received_at.astimezone(tz).date()):
             block.add(item)
     return found
+
+
+def settled_and_live(
+    session: Session, library: Library, *, start: date | None, end: date | None, at: datetime
+) -> tuple[list[date], list[Stretch]]:
+    """The days that rollups count, and the stretches of days that are counted live."""
+    days = usable_days(session, library, start=start, end=end, at=at)
+    live = _live_stretches(session, library, days, start=start, end=end, at=at)
+    return _settled_days(days, live), live
 
 
 def live_cases(
@@ -212,9 +218,14 @@ def selected(
     end: date | None = None,
     at: datetime,
     channel: str | None = None,
+    only: ColumnElement[bool] | None = None,
 ) -> Iterator[Case]:
-    """The consultations received in the period, each as it was at that instant."""
-    yield from _rows(session, library, [(start, end)], at=at, channel=channel)
+    """The consultations received in the period, each as it was at that instant.
+
+    `only` narrows what is read of those that stand now as they stood then; the others come
+    in any case, so that the caller must look at each.
+    """
+    yield from _rows(session, library, [(start, end)], at=at, channel=channel, only=only)
     yield from _earlier(session, library, start=start, end=end, at=at, channel=channel)
 
 
@@ -225,6 +236,7 @@ def _rows(
     *,
     at: datetime,
     channel: str | None,
+    only: ColumnElement[bool] | None = None,
 ) -> Iterator[Case]:
     """Rows as they stand, of consultations to which nothing happened after `at`."""
     if not stretches:
@@ -232,6 +244,8 @@ def _rows(
     query = _of_library(select(*COLUMNS), library, stretches, channel=channel).where(
         Consultation.received_at <= at, Consultation.last_event_at <= at
     )
+    if only is not None:
+        query = query.where(only)
     for row in session.execute(query.execution_options(yield_per=5_000)):
         yield Case._make(row)
 
