@@ -1,6 +1,7 @@
 """Every messaging channel, one folder each. A new channel is one folder and one line here."""
 
 from bot.channels.base import Channel
+from bot.channels.douyin import Douyin
 from bot.channels.rasa import Rasa
 from bot.channels.telegram import Telegram
 from bot.channels.viber import Viber
@@ -11,6 +12,7 @@ from bot.channels.whatsapp import WhatsApp
 from bot.channels.zalo import Zalo
 
 CHANNELS: dict[str, type[Channel]] = {
+    Douyin.kind: Douyin,
     Rasa.kind: Rasa,
     Telegram.kind: Telegram,
     Viber.kind: Viber,
