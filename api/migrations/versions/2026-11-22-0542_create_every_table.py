@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611220522"
+revision = "202611220542"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -119,6 +119,46 @@ def upgrade() -> None:
             batch_op.f("ix_channel_account_library_id_kind"), ["library_id", "kind"], unique=False
         )
 
+    op.create_table(
+        "channel_activity",
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("week", sa.Date(), nullable=False),
+        sa.Column("posts", sa.Integer(), nullable=True),
+        sa.Column("pushes", sa.Integer(), nullable=True),
+        sa.Column("followers", sa.Integer(), nullable=True),
+        sa.Column("reads", sa.Integer(), nullable=True),
+        sa.Column("likes", sa.Integer(), nullable=True),
+        sa.Column("comments", sa.Integer(), nullable=True),
+        sa.Column("shares", sa.Integer(), nullable=True),
+        sa.Column("total_posts", sa.Integer(), nullable=True),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_channel_activity_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("library_id", "channel", "week", name=op.f("pk_channel_activity")),
+    )
+    op.create_table(
+        "channel_presence",
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("opened_on", sa.Date(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_channel_presence_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("library_id", "channel", name=op.f("pk_channel_presence")),
+    )
     op.create_table(
         "consultation",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -260,6 +300,27 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "report",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("start", sa.Date(), nullable=False),
+        sa.Column("end", sa.Date(), nullable=False),
+        sa.Column("problems", sa.Text(), nullable=False),
+        sa.Column("measures", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_report_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_report")),
+        sa.UniqueConstraint(
+            "library_id", "start", "end", name=op.f("uq_report_library_id_start_end")
+        ),
+    )
+    op.create_table(
         "rollup",
         sa.Column(
             "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
@@ -285,6 +346,8 @@ def upgrade() -> None:
         sa.Column("presumed", sa.Integer(), nullable=False),
         sa.Column("abandoned", sa.Integer(), nullable=False),
         sa.Column("bot_first", sa.Integer(), nullable=False),
+        sa.Column("hours", sa.JSON(), nullable=False),
+        sa.Column("topics", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["library_id"],
             ["library.id"],
@@ -322,6 +385,36 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "answer_audit",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "consultation_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("sample", sa.Text(), nullable=False),
+        sa.Column("rater", sa.Text(), nullable=False),
+        sa.Column("correct", sa.Boolean(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["consultation_id"],
+            ["consultation.id"],
+            name=op.f("fk_answer_audit_consultation_id_consultation"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_answer_audit_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_answer_audit")),
+        sa.UniqueConstraint(
+            "consultation_id", "rater", name=op.f("uq_answer_audit_consultation_id_rater")
+        ),
+    )
+    op.create_table(
         "api_token",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column(
@@ -352,6 +445,43 @@ def upgrade() -> None:
             ["library_id", "created_at"],
             unique=False,
         )
+
+    op.create_table(
+        "channel_cursor",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("cursor", sa.Text(), nullable=True),
+        sa.Column("hint", sa.Text(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("leased_by", sa.String(), nullable=True),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"],
+            ["channel_account.id"],
+            name=op.f("fk_channel_cursor_account_id_channel_account"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_channel_cursor_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_channel_cursor")),
+        sa.UniqueConstraint(
+            "library_id",
+            "account_id",
+            "source",
+            name=op.f("uq_channel_cursor_library_id_account_id_source"),
+        ),
+    )
+    with op.batch_alter_table("channel_cursor", schema=None) as batch_op:
+        batch_op.create_index("ix_channel_cursor_due", ["due_at"], unique=False)
 
     op.create_table(
         "conversation",
@@ -524,6 +654,35 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_password_link_staff_id"), ["staff_id"], unique=False)
 
     op.create_table(
+        "report_version",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "report_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("sealed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("figures", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_report_version_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["report_id"],
+            ["report.id"],
+            name=op.f("fk_report_version_report_id_report"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_report_version")),
+        sa.UniqueConstraint("report_id", "number", name=op.f("uq_report_version_report_id_number")),
+    )
+    op.create_table(
         "snooze",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column(
@@ -588,6 +747,54 @@ def upgrade() -> None:
             name=op.f("uq_staff_alert_library_id_consultation_id_reason"),
         ),
     )
+    op.create_table(
+        "staff_post",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column(
+            "consultation_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("thread", sa.String(), nullable=True),
+        sa.Column("author", sa.String(), nullable=True),
+        sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("is_note", sa.Boolean(), nullable=False),
+        sa.Column("told_event_id", sa.Integer(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"],
+            ["channel_account.id"],
+            name=op.f("fk_staff_post_account_id_channel_account"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["consultation_id"],
+            ["consultation.id"],
+            name=op.f("fk_staff_post_consultation_id_consultation"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_staff_post_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_staff_post")),
+        sa.UniqueConstraint(
+            "library_id", "account_id", "key", name=op.f("uq_staff_post_library_id_account_id_key")
+        ),
+    )
+    with op.batch_alter_table("staff_post", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_staff_post_account_id_thread"), ["account_id", "thread"], unique=False
+        )
+        batch_op.create_index("ix_staff_post_due", ["due_at"], unique=False)
+
     op.create_table(
         "staff_session",
         sa.Column("token_hash", sa.Text(), nullable=False),
@@ -784,11 +991,17 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_staff_session_expires_at"))
 
     op.drop_table("staff_session")
+    with op.batch_alter_table("staff_post", schema=None) as batch_op:
+        batch_op.drop_index("ix_staff_post_due")
+        batch_op.drop_index(batch_op.f("ix_staff_post_account_id_thread"))
+
+    op.drop_table("staff_post")
     op.drop_table("staff_alert")
     with op.batch_alter_table("snooze", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_snooze_library_id_until"))
 
     op.drop_table("snooze")
+    op.drop_table("report_version")
     with op.batch_alter_table("password_link", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_password_link_staff_id"))
 
@@ -810,15 +1023,21 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_conversation_library_id_patron_id"))
 
     op.drop_table("conversation")
+    with op.batch_alter_table("channel_cursor", schema=None) as batch_op:
+        batch_op.drop_index("ix_channel_cursor_due")
+
+    op.drop_table("channel_cursor")
     with op.batch_alter_table("api_token", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_api_token_library_id_created_at"))
 
     op.drop_table("api_token")
+    op.drop_table("answer_audit")
     with op.batch_alter_table("staff", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_staff_library_id_role"))
 
     op.drop_table("staff")
     op.drop_table("rollup")
+    op.drop_table("report")
     with op.batch_alter_table("patron", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_patron_library_id_id"))
 
@@ -838,6 +1057,8 @@ def downgrade() -> None:
         batch_op.drop_index("ix_consultation_conversation")
 
     op.drop_table("consultation")
+    op.drop_table("channel_presence")
+    op.drop_table("channel_activity")
     with op.batch_alter_table("channel_account", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_channel_account_library_id_kind"))
 
