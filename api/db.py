@@ -5,9 +5,10 @@ sleep; left to SQLite's own time-out they would poll, and under load starve each
 """
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 import api.asides
-import api.asides
 import api.models
 import bot.models
 import kb.models
-from api.notices import Publish, watch
+from api.errors import RefdeskError
+from api.notices import Publish, remember
 from kb.columns import Base as KnowledgeBase
 from tracker.columns import Base
 
 BUSY_MILLISECONDS = 10_000  # how long another process (the command line) may hold SQLite
 POOL_SIZE = 20
+GROUP_SIZE = 16  # transactions that one commit may write
+GROUP_SECONDS = 0.05  # how long the first of them may wait for the others
 SNAPSHOT: dict[str, Any] = {
     "isolation_level": "REPEATABLE READ",
     "execution_options": {"postgresql_readonly": True},
@@ -101,7 +104,7 @@ def insert(session: Session, model: type[Any]) -> Any:
     return (postgresql.insert if is_postgresql else sqlite.insert)(model)
 
 
-class TurnLock:
+class Turn:
     """A lock whose waiters get it in the order in which they came."""
 
     def __init__(self) -> None:
@@ -109,7 +112,11 @@ class TurnLock:
         self._waiting: deque[threading.Lock] = deque()
         self._owner: int | None = None
 
-    def __enter__(self) -> None:
+    @property
+    def has_waiters(self) -> bool:
+        return bool(self._waiting)
+
+    def take(self) -> None:
         me = threading.get_ident()
         with self._guard:
             if self._owner == me:
@@ -123,13 +130,83 @@ class TurnLock:
         turn.acquire()
         self._owner = me
 
-    def __exit__(self, *_: object) -> None:
+    def give(self) -> None:
         with self._guard:
             if self._waiting:
                 self._owner = 0  # taken, by a thread that is about to wake
                 self._waiting.popleft().release()
             else:
                 self._owner = None
+
+
+class Group:
+    """Transactions that follow each other closely and go to the disk in one commit."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.members = 0
+        self.done = threading.Event()
+        self.failure: Exception | None = None
+        self._transaction = connection.begin()
+        self._until = time.monotonic() + GROUP_SECONDS
+
+    @property
+    def is_full(self) -> bool:
+        return self.members >= GROUP_SIZE or time.monotonic() >= self._until
+
+    def commit(self) -> None:
+        """Write everything to the disk and let those go who wait for it."""
+        try:
+            if not self.connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+                raise LostTransaction  # the disk is full, say: SQLite has undone all of it
+            self._transaction.commit()
+        except Exception as error:  # noqa: BLE001 - every member must hear of it, and raises it
+            self.failure = error
+            self.connection.invalidate()
+        finally:
+            self.connection.close()
+            self.done.set()
+
+
+class LostTransaction(RefdeskError):
+    """The database could not keep the change: try again."""
+
+    status = 503
+
+
+class SqliteWriter:
+    """Gives one thread after the other a transaction of its own, and commits them in groups.
+
+    A commit waits for the disk much longer than for the processor. So whoever finishes while
+    others wait in line leaves the commit to them: each works within a savepoint, the last one
+    commits, and all of them return only then. Nobody is told "kept" before it is on the disk.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sessions = sessionmaker(
+            expire_on_commit=False, join_transaction_mode="create_savepoint"
+        )
+        self._turn = Turn()
+        self._group: Group | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        self._turn.take()
+        group = None
+        try:
+            group = self._group = self._group or Group(self._engine.connect())
+            with self._sessions(bind=group.connection) as session, session.begin():
+                yield session
+            group.members += 1
+        finally:
+            if group is not None and (group.is_full or not self._turn.has_waiters):
+                self._group = None
+                group.commit()
+            self._turn.give()
+        group.done.wait()
+        if group.failure is not None:
+            raise group.failure
 
 
 class Database:
@@ -140,11 +217,13 @@ class Database:
         self.engine = create_engine(url, durable=durable)
         self.reader = create_engine(url, read_only=True, durable=durable)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._publish = publish
         self._snapshots = sessionmaker(self.reader, expire_on_commit=False, autoflush=False)
-        self._writing = TurnLock()
-        if publish is not None:
-            watch(self._sessions, publish)
+        self._begin: Callable[[], AbstractContextManager[Session]]
+        if self.is_sqlite:
+            self._begin = SqliteWriter(self.engine).transaction
+        else:
+            self._begin = sessionmaker(self.engine, expire_on_commit=False).begin
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -152,12 +231,12 @@ class Database:
 
         Whoever watches is told after the commit (see api.notices).
         """
-        if self.is_sqlite:
-            with self._writing, self._sessions.begin() as session:
-                yield session
-        else:
-            with self._sessions.begin() as session:
-                yield session
+        with self._begin() as session:
+            pending = remember(session)
+            yield session
+        if self._publish is not None:
+            for topic, data in pending:
+                self._publish(topic, data)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:

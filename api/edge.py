@@ -129,11 +129,14 @@ class Edge:
         self._measures.seconds.labels(route).observe(seconds)
 
     def _write(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        route = _route(scope)
+        if route in PROBES:
+            return  # asked every few seconds; what they find is at /readyz
         level = log.error if status >= 500 else log.info
         level(
             "request",
             method=scope["method"],
-            route=_route(scope),
+            route=route,
             status=status,
             ms=round(seconds * 1000, 1),
             request=request_id,

@@ -1,13 +1,16 @@
+import sqlite3
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from api.db import Database
-from api.libraries import add_library
+from api.libraries import LibraryExists, add_library
+from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
 from tracker.models import Library
 
 
@@ -51,11 +54,7 @@ def test_sixteen_writers_all_get_their_turn(each_database: Database) -> None:
             with each_database.transaction() as session:
                 some_library(session, f"library-{number}-{round_}")
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _at_once(write, 16)
 
     with each_database.snapshot() as session:
         assert len(session.scalars(select(Library.id)).all()) == 80
@@ -82,3 +81,98 @@ def test_sqlite_is_set_up_so_that_a_commit_is_on_the_disk(sqlite_url: str) -> No
     database.close()
 
     assert facts == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_transaction_that_fails_takes_nobody_of_its_group_with_it(database: Database) -> None:
+    failed: list[str] = []
+
+    def write(number: int) -> None:
+        try:
+            with database.transaction() as session:
+                some_library(session, f"library-{number}")
+                if number % 3 == 0:
+                    some_library(session, f"library-{number}")
+        except LibraryExists:
+            failed.append(f"library-{number}")
+
+    _at_once(write, 30)
+
+    with database.snapshot() as session:
+        kept = set(session.scalars(select(Library.slug)))
+    assert kept == {f"library-{number}" for number in range(30)} - set(failed)
+    assert len(failed) == 10
+
+
+def test_nobody_is_told_kept_when_the_commit_of_the_group_fails(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(connection: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(database.engine.dialect, "do_commit", no_space)
+    refused: list[str] = []
+
+    def write(number: int) -> None:
+        try:
+            with database.transaction() as session:
+                some_library(session, f"library-{number}")
+        except OperationalError as error:
+            refused.append(str(error.orig))
+
+    _at_once(write, 8)
+    monkeypatch.undo()
+
+    assert refused == ["database or disk is full"] * 8
+    with database.transaction() as session:
+        assert session.scalars(select(Library.slug)).all() == []
+
+
+def test_watchers_hear_only_of_what_was_kept(each_database_url: str) -> None:
+    heard: list[str] = []
+    database = Database(each_database_url, publish=lambda topic, _: heard.append(topic))
+    with database.transaction() as session:
+        library = some_library(session)
+        account = ChannelAccount(
+            library_id=library.id, kind="web", name="web:north", settings={}, created_at=NOW
+        )
+        session.add(account)
+        session.flush()
+        talk = Conversation(
+            library_id=library.id, account_id=account.id, external_id="p", created_at=NOW
+        )
+        session.add(talk)
+        session.flush()
+        talk_id, library_id = talk.id, library.id
+
+    def reply(session: Session, position: int) -> None:
+        session.add(
+            Outbox(
+                library_id=library_id,
+                conversation_id=talk_id,
+                position=position,
+                key=f"k{position}",
+                reply={"text": "hello", "kind": "notice"},
+                by="bot",
+                state=OutboxState.SENT,
+                created_at=NOW,
+            )
+        )
+        session.flush()
+
+    with pytest.raises(ZeroDivisionError), database.transaction() as session:
+        reply(session, 1 // 0)
+    assert heard == []
+
+    with database.transaction() as session:
+        reply(session, 1)
+        assert heard == []
+    assert heard == [f"conversation:{talk_id}", f"desk:{library_id}"]
+    database.close()
+
+
+def _at_once(work: Callable[[int], None], count: int) -> None:
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,1 @@
+"""What the figures in the README and the issues are measured with."""
