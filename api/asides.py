@@ -113,5 +113,5 @@ def snoozed(session: Session, library_id: int, *, now: datetime) -> dict[int, da
             Snooze.until > now,
             Consultation.last_event_at <= Snooze.at,  # whatever happens meanwhile brings it back
         )
-    ).tuples()
+    )
     return dict(rows.all())

@@ -225,7 +225,7 @@ def staff_names(session: Session, library_id: int) -> dict[str, str]:
         select(Staff.email, Staff.name).where(
             or_(Staff.library_id == library_id, Staff.library_id.is_(None))
         )
-    ).tuples()
+    )
     return dict(rows.all())
 
 
@@ -237,5 +237,5 @@ def _patron_names(session: Session, items: Iterable[Consultation]) -> dict[int |
         select(Conversation.id, Patron.display_name)
         .join(Patron, Patron.id == Conversation.patron_id)
         .where(Conversation.id.in_(wanted))
-    ).tuples()
+    )
     return dict(rows.all())

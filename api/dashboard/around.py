@@ -57,7 +57,7 @@ def _stuck(session: Session, library_id: int) -> dict[int, int]:
         .join(Outbox, Outbox.conversation_id == Conversation.id)
         .where(Outbox.library_id == library_id, Outbox.state.in_(STUCK))
         .group_by(Conversation.account_id)
-    ).tuples()
+    )
     return dict(rows.all())
 
 

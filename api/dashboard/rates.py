@@ -178,7 +178,7 @@ def _bot_lines(screen: Screen, total: Mapping[str, Any]) -> list[dict[str, str]]
             "name": screen.text(f"manage.bot.{name}"),
             "value": reader.percent(part, whole),
             "of": screen.text(
-                "manage.of", within=reader.number(part), matured=reader.number(whole)
+                "manage.of_plain", within=reader.number(part), matured=reader.number(whole)
             ),
         }
         for name, part, whole in shares
@@ -232,7 +232,7 @@ def _topics(session: Session, screen: Screen, selection: Selection) -> list[dict
             Consultation.received_at >= day_bounds(selection.start, tz)[0],
             Consultation.received_at < day_bounds(selection.end, tz)[1],
         )
-    ).tuples()
+    )
     topic_of = dict(rows.all())
     counts = Counter(
         topic_of.get(case.id) for case in _selected(session, screen, selection) if case.counts

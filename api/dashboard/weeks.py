@@ -15,7 +15,7 @@ from tracker.figures import ANSWERED, INCLUSIVE, RateCount, judge
 from tracker.stats import selected
 
 HEADLINES = (INCLUSIVE, ANSWERED)
-WIDTH, HEIGHT = 720, 220
+WIDTH, HEIGHT = 560, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 28
 
 

@@ -549,22 +549,22 @@
         "aria-label": texts.email, placeholder: "name@example.edu",
       });
       const status = make("span", { role: "status" });
-      return make(
-        "form",
-        { class: "email", submit: async (event) => {
-          event.preventDefault();
-          try {
-            await call("email", { session: await session(), email: input.value.trim() });
-            emailKnown = true;
-            event.target.replaceChildren(make("span", { role: "status" }, texts.emailSaved));
-          } catch {
-            status.textContent = texts.emailFailed;
-          }
-        } },
-        make("label", {}, texts.email, input),
-        make("button", {}, texts.save),
-        status,
-      );
+      const keep = async (event) => {
+        event.preventDefault();
+        try {
+          await call("email", { session: await session(), email: input.value.trim() });
+        } catch {
+          status.textContent = texts.emailFailed;
+          return;
+        }
+        emailKnown = true;
+        status.textContent = texts.emailSaved;
+        form.replaceChildren(status);
+        this.input.focus();
+      };
+      const label = make("label", {}, texts.email, input);
+      const form = make("form", { class: "email", submit: keep }, label, make("button", {}, texts.save), status);
+      return form;
     }
 
     showTyping(who) {

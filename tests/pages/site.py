@@ -3,8 +3,8 @@
 import socket
 import threading
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-import kb
 from api.accounts import built_in_account
 from api.app import create_app
+from api.bus import EventBus
 from api.db import Database
 from api.libraries import add_library
 from api.models import Role
@@ -24,13 +24,13 @@ from api.staff import add_staff
 from api.state import Clock
 from kb.files import load_file
 from kb.library import import_entries
+from kb.starter import STARTER
 from tracker.calendars import save_calendar
 
 PASSWORD = "correct horse battery"
 LIBRARIAN = "lin@example.org"
 COLLEAGUE = "chen@example.org"
 MANAGER = "zhao@example.org"
-STARTER = Path(kb.__file__).parent / "starter" / "kb.yaml"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -94,13 +94,15 @@ def settings_for(database_url: str, folder: Path, port: int) -> Settings:
 
 
 @contextmanager
-def serving(folder: Path, clock: Clock, database: Database, **changes: Any) -> Iterator[Site]:
-    """Serve the library until the block ends."""
+def serving(
+    folder: Path, clock: Clock, database: Database, *, bus: EventBus, **changes: Any
+) -> Iterator[Site]:
+    """Serve the library until the block ends; `changes` are settings."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         settings = settings_for(database.url, folder, port).model_copy(update=changes)
-        app = create_app(settings, clock=clock, database=database, bus=changes.get("bus"))
+        app = create_app(settings, clock=clock, database=database, bus=bus)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
