@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -18,6 +19,7 @@ from kb.matcher import Explanation, Matcher
 from kb.verdict import Decision, decide
 
 Context = Sequence[tuple[str, str]]
+_FEW = 20  # changed entries up to which patching is quicker than learning anew
 
 
 class KnowledgeBase:
@@ -63,6 +65,25 @@ class KnowledgeBase:
     def _by_key(self) -> dict[str, EntryData]:
         return {entry.id: entry for entry in self.entries}
 
+    def changed(self, entries: Iterable[EntryData], *, version: int) -> "KnowledgeBase | None":
+        """A knowledge base of these entries, quickly made from this one.
+
+        None where too many differ: then it is better learned anew.
+        """
+        wanted = tuple(entries)
+        after = {entry.id: entry for entry in wanted}
+        keys = {
+            key for key in self._by_key.keys() | after.keys() if self.entry(key) != after.get(key)
+        }
+        if len(keys) > _FEW or not self._by_key or not after:
+            return None
+        other = copy(self)
+        other.__dict__.pop("_by_key", None)
+        other.entries, other.version = wanted, version
+        if keys:
+            other.matcher = self.matcher.changed(phrasings(wanted), answers(wanted), keys)
+        return other
+
     @property
     def index_bytes(self) -> int:
         """What the learned arrays take in memory."""
@@ -92,8 +113,9 @@ class _Held:
 class KnowledgeBases:
     """The knowledge bases of many libraries, the least recently asked given up first.
 
-    Safe to share between threads. One thread fits a library's new version while the others
-    still ask the old one; only where there is no old one do they wait.
+    Safe to share between threads. After an edit of a few entries the next question meets them at
+    once, in a model that was patched; meanwhile a thread of its own learns everything anew and
+    takes its place. After a large import one asker waits, the others still ask the old version.
     """
 
     def __init__(self, capacity: int = 3_000, *, cache: Path | None = None) -> None:
@@ -103,6 +125,7 @@ class KnowledgeBases:
         self._held: OrderedDict[int, _Held] = OrderedDict()
         self._lock = threading.Lock()
         self._fitting: dict[int, threading.Lock] = {}
+        self._relearning: dict[int, threading.Thread] = {}
 
     def of(self, session: Session, library_id: int, *, today: date) -> KnowledgeBase:
         """The library's knowledge as it is in the database on that day."""
@@ -119,22 +142,56 @@ class KnowledgeBases:
         try:
             held = self._get(library_id)
             if held is None or not _is_current(held, version, today):
-                held = self._fitted(session, library_id, version, today)
+                held = self._next(session, library_id, version, today)
                 self._put(library_id, held)
             return held.knowledge
         finally:
             turn.release()
 
-    def _fitted(self, session: Session, library_id: int, version: int, today: date) -> _Held:
+    def settle(self) -> None:
+        """Wait until everything that was patched has been learned anew."""
+        while threads := [thread for thread in self._relearning.values() if thread.is_alive()]:
+            for thread in threads:
+                thread.join()
+
+    def _next(self, session: Session, library_id: int, version: int, today: date) -> _Held:
         entries = export_entries(session, library_id)
-        knowledge = KnowledgeBase(
-            [entry for entry in entries if entry.is_valid(today)],
-            concepts=export_concepts(session, library_id),
-            version=version,
-            cache=self.cache,
-            owner=str(library_id),
+        valid = [entry for entry in entries if entry.is_valid(today)]
+        concepts = tuple(export_concepts(session, library_id))
+        until = _until(entries, today)
+        held = self._get(library_id)
+        if held is not None and held.knowledge.concepts == concepts:
+            quick = held.knowledge.changed(valid, version=version)
+            if quick is not None:
+                if quick.matcher is not held.knowledge.matcher:
+                    self._relearn(library_id, quick)
+                return _Held(quick, until, today)
+        return _Held(self._learned(library_id, valid, concepts, version), until, today)
+
+    def _learned(
+        self,
+        library_id: int,
+        entries: Iterable[EntryData],
+        concepts: Iterable[Concept],
+        version: int,
+    ) -> KnowledgeBase:
+        return KnowledgeBase(
+            entries, concepts=concepts, version=version, cache=self.cache, owner=str(library_id)
         )
-        return _Held(knowledge, _until(entries, today), today)
+
+    def _relearn(self, library_id: int, quick: KnowledgeBase) -> None:
+        """Learn anew what was patched, in a thread of its own, and put it in its place."""
+
+        def work() -> None:
+            better = self._learned(library_id, quick.entries, quick.concepts, quick.version)
+            with self._lock:
+                held = self._held.get(library_id)
+                if held is not None and held.knowledge is quick:
+                    self._held[library_id] = _Held(better, held.until, held.since)
+
+        thread = threading.Thread(target=work, name=f"relearn-{library_id}", daemon=True)
+        self._relearning[library_id] = thread
+        thread.start()
 
     def _get(self, library_id: int) -> _Held | None:
         with self._lock:

@@ -21,12 +21,14 @@ def fit_logistic(
     *,
     c: float,
     weights: Floats | None = None,
+    offset: Floats | None = None,
     steps: int = 40,
-    tolerance: float = 1e-3,
+    tolerance: float = 5e-3,
 ) -> Floats:
     """Coefficients of each example for each class.
 
-    `product` multiplies the kernel matrix of the examples with an (examples x classes) array.
+    `product` multiplies the kernel matrix of the examples with an (examples x classes) array;
+    `offset` holds scores that other examples, fixed, give to these.
     """
     rows = np.arange(len(targets))
     mass = np.ones(len(targets), np.float32) if weights is None else weights
@@ -35,6 +37,8 @@ def fit_logistic(
     f = np.zeros_like(a)
 
     def residual(scores: Floats) -> tuple[float, Floats]:
+        if offset is not None:
+            scores = scores + offset
         shifted = scores - scores.max(axis=1, keepdims=True)
         odds = np.exp(shifted)
         total = odds.sum(axis=1, keepdims=True)

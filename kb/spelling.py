@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from copy import copy
 from functools import lru_cache
 
 from rapidfuzz.distance import OSA
@@ -45,6 +46,21 @@ class Spelling:
         self._known, self._known_pairs = frozenset(known), frozenset(known_pairs)
         self._words = sorted(word for word in self._meant if len(word) >= _SHORTEST)
         self.latin = lru_cache(maxsize=4_096)(self._latin)
+
+    def extended(self, texts: Iterable[str]) -> "Spelling":
+        """The same, with the words of more texts that one may mean."""
+        other = copy(self)
+        pairs: set[str] = set()
+        words: Counter[str] = Counter()
+        for text in texts:
+            self._learn(text, words, pairs)
+        other._meant = self._meant + words
+        other._known = self._known | set(words)
+        other._known_pairs = self._known_pairs | pairs
+        long = {word for word in words if len(word) >= _SHORTEST}
+        other._words = sorted({*self._words, *long})
+        other.latin = lru_cache(maxsize=4_096)(other._latin)
+        return other
 
     @staticmethod
     def _learn(text: str, words: Counter[str], pairs: set[str]) -> None:

@@ -57,6 +57,9 @@ class Vocabulary:
         self.number = {name: at for at, name in enumerate(names)}
         self.kinds = np.array([_PLACE[name[0]] for name in names], np.int8)
 
+    def __len__(self) -> int:
+        return len(self.number)
+
     def count(self, readings: Iterable[Reading], *, grow: bool = False) -> "Counts":
         """How often each feature occurs in each reading. With `grow`, new features are added."""
         number = self.number

@@ -1,0 +1,153 @@
+"""Changing one entry of a learned model without learning everything again.
+
+At the optimum of the regression each coefficient is C times what its example still lacks. That
+gives good coefficients for new examples from a small problem of their own, and a correction of
+the old ones in a single step. The model is learned anew later, when nobody waits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from kb.logistic import fit_logistic
+from kb.model import ANSWER_WEIGHT, C, Model
+from kb.reading import Reading
+from kb.vectors import Floats, Ints, Postings, Space, Vocabulary
+
+_NEAREST = 50  # old examples that are asked whether a new entry attracts them
+_STEP = 0.5  # of the correction of old examples; a whole step would overshoot
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """The phrasings and answers of one entry that is new, or that replaces an old one."""
+
+    entry: int  # its number after the change
+    phrasings: Sequence[Reading]
+    answers: Sequence[Reading] = ()
+
+
+def patched(model: Model, numbering: Sequence[int], additions: Sequence[Addition]) -> Model:
+    """The model with some entries replaced, added or gone.
+
+    `numbering` gives, for each entry after the change, its number before; -1: it is new. Entries
+    of `additions` lose the examples that they had.
+    """
+    replaced = {addition.entry for addition in additions}
+    after = np.full(model.entries + 1, -1, np.int32)
+    for new, old in enumerate(numbering):
+        if old >= 0 and new not in replaced:
+            after[old] = new
+    entries = len(numbering)
+    after[model.entries] = entries
+    labels = after[model.labels]
+    kept = np.flatnonzero(labels >= 0)
+    space = _grown(model.space, additions)
+    old_rows = _matrix(model.postings, len(space))[kept]
+    readings = [reading for one in additions for reading in (*one.phrasings, *one.answers)]
+    new_rows = space.locate(readings).matrix(len(space))
+    fresh = np.array(
+        [one.entry for one in additions for _ in (*one.phrasings, *one.answers)], np.int32
+    )
+    is_answer = [
+        at >= len(one.phrasings)
+        for one in additions
+        for at in range(len(one.phrasings) + len(one.answers))
+    ]
+    coefficients = _moved(model.coefficients[kept], numbering, replaced)
+    if len(fresh):
+        weights = np.where(is_answer, ANSWER_WEIGHT, 1.0).astype(np.float32)
+        added = _solve(old_rows, new_rows, coefficients, fresh, weights)
+        _correct(
+            old_rows, new_rows, coefficients, labels[kept], added=added, entries=sorted(replaced)
+        )
+        coefficients = np.vstack([coefficients, added])
+    kinds = np.concatenate([_kinds(model)[kept], np.asarray(is_answer, np.int8)])
+    every = np.concatenate([labels[kept], fresh])
+    order = np.lexsort((np.arange(len(every)), np.where(kinds == 0, every, 0), kinds))
+    rows = sparse.vstack([old_rows, new_rows]).tocsr()[order]
+    return Model(
+        space,
+        Postings.of(rows),
+        np.asarray(every[order], np.int32),
+        np.ascontiguousarray(coefficients[order]),
+        int((kinds == 0).sum()),
+    )
+
+
+def _kinds(model: Model) -> Ints:
+    """0 for a phrasing, 1 for an answer, 2 for background."""
+    kinds = np.full(len(model.labels), 2, np.int32)
+    kinds[: model.background_from] = 1
+    kinds[: model.phrasings] = 0
+    return kinds
+
+
+def _grown(space: Space, additions: Sequence[Addition]) -> Space:
+    """The space with the new features, each as rare as a feature can be."""
+    vocabulary = Vocabulary(list(space.vocabulary.number))
+    readings = [reading for one in additions for reading in (*one.phrasings, *one.answers)]
+    vocabulary.count(readings, grow=True)
+    rarest = float(space.rarity.max(initial=1.0))
+    rarity = np.full(len(vocabulary.number), rarest, np.float32)
+    known = np.asarray(space.rarity)
+    rarity[: len(known)] = np.where(known > 0, known, rarest)
+    return Space(vocabulary, rarity)
+
+
+def _matrix(postings: Postings, width: int) -> sparse.csr_matrix:
+    starts = np.concatenate(
+        [postings.starts, np.full(width + 1 - len(postings.starts), postings.starts[-1])]
+    )
+    parts = (postings.values, postings.rows, starts)
+    return sparse.csc_matrix(parts, shape=(postings.size, width)).tocsr()
+
+
+def _moved(coefficients: Floats, numbering: Sequence[int], replaced: set[int]) -> Floats:
+    """The columns in the new order; new and replaced entries start from nothing."""
+    moved = np.zeros((len(coefficients), len(numbering) + 1), np.float32)
+    for new, old in enumerate(numbering):
+        if old >= 0 and new not in replaced:
+            moved[:, new] = coefficients[:, old]
+    moved[:, -1] = coefficients[:, -1]
+    return moved
+
+
+def _solve(
+    old: sparse.csr_matrix,
+    new: sparse.csr_matrix,
+    coefficients: Floats,
+    labels: Ints,
+    weights: Floats,
+) -> Floats:
+    """Coefficients of the new examples, given what the old ones say of them."""
+    said = np.asarray((new @ old.T).toarray(), np.float32) @ coefficients
+    kernel = np.asarray((new @ new.T).toarray(), np.float32)
+    return fit_logistic(
+        lambda right: kernel @ right, labels, said.shape[1], c=C, weights=weights, offset=said
+    )
+
+
+def _correct(
+    old: sparse.csr_matrix,
+    new: sparse.csr_matrix,
+    coefficients: Floats,
+    labels: Ints,
+    *,
+    added: Floats,
+    entries: Sequence[int],
+) -> None:
+    """Let the old examples object to new entries that now attract them."""
+    near = np.asarray((old @ new.T).toarray(), np.float32)
+    touched = np.argsort(-near.max(axis=1), kind="stable")[:_NEAREST]
+    likeness = np.asarray((old[touched] @ old.T).toarray(), np.float32)
+    scores = likeness @ coefficients + near[touched] @ added
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares = odds / odds.sum(axis=1, keepdims=True)
+    for entry in entries:
+        objection = np.float32(C * _STEP) * shares[:, entry].astype(np.float32)
+        objection[labels[touched] == entry] = 0.0
+        coefficients[touched, entry] -= objection
+        coefficients[touched, labels[touched]] += objection
