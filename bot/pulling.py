@@ -133,6 +133,7 @@ def store(
     row.failures = 0
     if row.due_at is None:
         row.due_at = now + timedelta(seconds=0 if pulled.more else poll_seconds)
+        row.hint = row.hint if pulled.more else None
     return stored
 
 

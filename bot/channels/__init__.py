@@ -3,10 +3,12 @@
 from bot.channels.base import Channel
 from bot.channels.douyin import Douyin
 from bot.channels.rasa import Rasa
+from bot.channels.rasa_server import RasaServer
 from bot.channels.telegram import Telegram
 from bot.channels.viber import Viber
 from bot.channels.web import Web
 from bot.channels.wechat import WeChat
+from bot.channels.wecom import WeCom
 from bot.channels.weibo import Weibo
 from bot.channels.whatsapp import WhatsApp
 from bot.channels.zalo import Zalo
@@ -14,11 +16,13 @@ from bot.channels.zalo import Zalo
 CHANNELS: dict[str, type[Channel]] = {
     Douyin.kind: Douyin,
     Rasa.kind: Rasa,
+    RasaServer.kind: RasaServer,
     Telegram.kind: Telegram,
     Viber.kind: Viber,
     Web.kind: Web,
     WeChat.kind: WeChat,
     Weibo.kind: Weibo,
+    WeCom.kind: WeCom,
     WhatsApp.kind: WhatsApp,
     Zalo.kind: Zalo,
 }

@@ -117,6 +117,17 @@ def test_a_word_makes_a_source_known(session, account):
     assert [(e.source, e.cursor, e.hint) for e in lease(session)] == [("kf1", None, "token")]
 
 
+def test_a_hint_serves_until_all_is_fetched(session, desk, account):
+    pulling.told(session, account, [Waiting("kf1", "token")], now=MONDAY_10)
+    (errand,) = lease(session)
+    store(session, desk, errand, Pulled((), "c1", more=True))
+    (errand,) = lease(session)
+    assert errand.hint == "token"
+
+    store(session, desk, errand, Pulled((), "c2"))
+    assert row(session).hint is None
+
+
 def test_known_sources_keep_their_place(session, desk, account, leased):
     store(session, desk, leased, Pulled((), "c1"))
     pulling.watch(session, account, ("INBOX", "Archive"), now=MONDAY_10)
