@@ -13,12 +13,15 @@ from sqlalchemy.orm import Session
 
 from kb import store
 from kb.entries import Concept, EntryData, answers, phrasings
+from kb.explanation import Explanation
 from kb.files import load_concepts, load_file
+from kb.large import LargeMatcher
 from kb.library import export_concepts, export_entries, knowledge_version
-from kb.matcher import Explanation, Matcher
+from kb.matcher import Matcher
 from kb.verdict import Decision, decide
 
 Context = Sequence[tuple[str, str]]
+TRAINED = 1_000  # entries up to which a model is trained; above, only indexed
 _FEW = 20  # changed entries up to which patching is quicker than learning anew
 
 
@@ -38,7 +41,8 @@ class KnowledgeBase:
         self.entries = tuple(entries)
         self.version = version
         self.concepts = tuple(concepts)
-        self.matcher = Matcher(concepts=self.concepts)
+        kind = LargeMatcher if len(self.entries) > TRAINED else Matcher
+        self.matcher: Matcher | LargeMatcher = kind(concepts=self.concepts)
         if cache is None:
             self.matcher.fit(phrasings(self.entries), answers(self.entries))
         else:

@@ -7,7 +7,7 @@ it does on phrasings that it has not seen (`kb/confidence.py`).
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from kb.background import BackgroundQuestion, shipped_background
 from kb.concepts import ConceptIndex, shipped_index, shipped_terms
 from kb.confidence import EVIDENCE, NONE, RIGHT, WRONG, Confidence, evidence
 from kb.entries import Concept, Phrasing
+from kb.explanation import Explanation, Reason
 from kb.model import Examples, Judgements, Model
 from kb.patching import Addition, patched
 from kb.reading import Glance, Reading, read
@@ -33,25 +34,6 @@ _BATCH = 2_000  # held-out questions that are compared at a time
 _ELLIPTICAL = 80  # characters up to which a message may lean on what was said before
 _CONTEXT_WEIGHTS = {"patron": 0.3, "bot": 0.15}
 _MANY = 8  # phrasings of an entry in a language from which a quarter of them tells enough
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One feature of the question, and how much it speaks for the entry."""
-
-    feature: str
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why a question was matched as it was."""
-
-    text: str  # as it was read
-    ranking: Ranking
-    concepts: tuple[str, ...]
-    reasons: tuple[Reason, ...]  # for the likeliest entry, strongest first
-    nearest: tuple[tuple[str, str, float], ...]  # entry, its nearest phrasing, likeness 0 to 1
 
 
 class Matcher:
