@@ -35,7 +35,6 @@ class Pulls:
         self._worker = worker
         self._lease_time = lease_time
         self._slots = threading.BoundedSemaphore(SLOTS)
-        self._stopping = threading.Event()
         self._watched_at: datetime | None = None
 
     def round(self) -> int:
@@ -48,7 +47,6 @@ class Pulls:
 
     def finish(self) -> None:
         """Wait for what is being fetched, so long as a server that stops may wait."""
-        self._stopping.set()
         taken = sum(self._slots.acquire(timeout=STOP_SECONDS / SLOTS) for _ in range(SLOTS))
         for _ in range(taken):
             self._slots.release()
@@ -59,8 +57,9 @@ class Pulls:
             asked = ChannelAccount.kind.in_(pulling.asked_kinds())
             accounts = session.scalars(select(ChannelAccount).where(asked, ChannelAccount.enabled))
             wanted = [(account, self._sources(account)) for account in accounts]
-            known = session.execute(select(ChannelCursor.account_id, ChannelCursor.source)).tuples()
-            missing = {(account.id, s) for account, found in wanted for s in found} - set(known)
+            rows = session.execute(select(ChannelCursor.account_id, ChannelCursor.source))
+            known = {(account_id, source) for account_id, source in rows}
+            missing = {(account.id, s) for account, found in wanted for s in found} - known
         for account, sources in wanted:
             if any((account.id, source) in missing for source in sources):
                 with self._state.database.transaction() as session:
@@ -86,7 +85,7 @@ class Pulls:
             free += 1
         errands: list[pulling.Errand] = []
         try:
-            if free and not self._stopping.is_set():
+            if free:
                 with self._state.database.transaction() as session:
                     now = self._lease_time(session)
                     errands = pulling.lease(session, worker=self._worker, now=now, limit=free)

@@ -26,6 +26,7 @@ from api.libraries import all_libraries
 from api.logs import log_problem
 from api.mail import Mailer, create_mailer, letter_to
 from api.privacy import forget_old
+from api.pulls import Pulls
 from api.state import State
 from bot import delivery
 from bot.channels.base import SendError, SendFailure
@@ -61,6 +62,7 @@ class Worker:
         self._stopping = threading.Event()
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._thread: threading.Thread | None = None
+        self.pulls = Pulls(state, worker=self._name, lease_time=self._lease_time)
         self._chores = [
             Chore("recover", timedelta(seconds=10), self.recover),
             Chore("sweep", timedelta(seconds=10), self.sweep),
@@ -90,6 +92,7 @@ class Worker:
     def run(self) -> None:
         """Round after round until told to stop."""
         while not self._stopping.is_set():
+            self._guarded("pull", self.pulls.round)
             self._guarded("deliver", self.deliver)
             for chore in self._chores:
                 self._run_when_due(chore)
@@ -97,6 +100,7 @@ class Worker:
             self._stopping.wait(POLL_SECONDS)
         for _ in range(SLOTS):  # wait for what is on its way
             self._slots.acquire(timeout=STOP_SECONDS / SLOTS)
+        self.pulls.finish()
 
     def _run_when_due(self, chore: Chore) -> None:
         now = self._state.clock()
