@@ -17,7 +17,6 @@ from tracker.errors import BadCalendar
 
 SINCE = "1990-01-01"
 DAY = timedelta(days=1)
-SATURDAY = 5
 
 # Whose rest days and make-up working days are announced year by year; the package holds a
 # year's decree as special holidays once it is out.
@@ -53,7 +52,7 @@ def seed(
             hours = weekly.get(WEEKDAYS[day.weekday()]) or ()
             if day in known and hours:
                 exceptions[day.isoformat()] = []
-            elif not hours and day.weekday() >= SATURDAY and known.is_working_day(day):
+            elif not hours and day.weekday() in known.weekend and known.is_working_day(day):
                 exceptions[day.isoformat()] = [list(span) for span in usual]
             day += DAY
     document = {
