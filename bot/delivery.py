@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
+from typing import cast
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from bot.channels import CHANNELS
-from bot.channels.base import Channel, SendError, SendFailure, Undelivered
+from bot.channels.base import Announcing, Channel, SendError, SendFailure, Undelivered
 from bot.messages import Reply, ReplyKind
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
 from bot.outbox import accept, accept_pushed, enqueue, new_key
@@ -30,6 +31,8 @@ BREAKER_AFTER = 5  # failures of an account in a row
 BREAKER_PAUSE = timedelta(minutes=2)
 QUOTED_AFTER = timedelta(minutes=10)  # a later answer quotes its question
 QUOTED_CHARACTERS = 60
+EMAIL = "email"  # to the address that the patron left
+TEMPLATE = "template"  # says that an answer waits; the answer itself is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,9 @@ def lease(session: Session, *, worker: str, now: datetime, limit: int = 20) -> l
 def send(job: Job, channel: Channel, *, now: datetime) -> Result:
     """Talk to the channel, with no transaction open."""
     try:
+        if job.via == TEMPLATE:
+            announcing = cast("Announcing", channel)
+            return Sent(announcing.announce(job.to, job.reply, key=job.key, now=now))
         return Sent(channel.send(job.to, job.reply, key=job.key, now=now))
     except SendError as error:
         return error
@@ -170,6 +176,9 @@ def settle(
     account = row.conversation.account
     if isinstance(result, Sent):
         account.failures_in_row, account.paused_until = 0, None
+        if job.via == TEMPLATE:
+            _hold(row, "the patron was told that an answer waits", now=now)
+            return row
         accept_pushed(session, row, now=now, provider_id=result.provider_id)
     else:
         _log(row, result, now)
@@ -268,7 +277,7 @@ def fence(session: Session) -> int:
 def _job(row: Outbox) -> Job:
     conversation = row.conversation
     to = conversation.external_id
-    if row.via == "email" and conversation.patron is not None:
+    if row.via == EMAIL and conversation.patron is not None:
         to = conversation.patron.email or ""
     return Job(
         row.id,
@@ -297,6 +306,8 @@ def _after_failure(
             _break_circuit(account, now)
         case SendFailure.UNCERTAIN:
             row.state, row.next_attempt_at = OutboxState.UNCERTAIN, None
+        case SendFailure.PERMANENT if row.via == TEMPLATE:
+            _use_next_way(row, str(error), now=now)
         case SendFailure.WINDOW_CLOSED:
             _use_next_way(row, str(error), now=now)
         case _:
@@ -317,21 +328,26 @@ def _break_circuit(account: ChannelAccount, now: datetime) -> None:
 
 
 def _use_next_way(row: Outbox, reason: str, *, now: datetime) -> None:
-    """The channel is shut for now: e-mail if the patron gave it, else wait for their contact."""
+    """The channel is shut for now: try its late ways in their order, after the present one."""
     conversation = row.conversation
-    declaration = CHANNELS[conversation.account.kind].declaration
+    ways = CHANNELS[conversation.account.kind].declaration.late_reply
     patron = conversation.patron
-    for way in declaration.late_reply:
-        if way == "email" and patron is not None and patron.email:
-            row.state, row.via, row.next_attempt_at = OutboxState.NEW, "email", now
-            _note(row, now, "email", reason)
+    for way in ways[ways.index(row.via) + 1 :] if row.via in ways else ways:
+        if way == TEMPLATE or (way == EMAIL and patron is not None and patron.email):
+            row.state, row.via, row.next_attempt_at = OutboxState.NEW, way, now
+            _note(row, now, way, reason)
             return
         if way == "idle_until_contact":
-            row.state, row.next_attempt_at = OutboxState.NEW, None
-            _note(row, now, "held", reason)
+            _hold(row, reason, now=now)
             return
     row.state, row.next_attempt_at = OutboxState.DEAD, None
     _note(row, now, "dead", reason)
+
+
+def _hold(row: Outbox, reason: str, *, now: datetime) -> None:
+    """Keep it until the patron's next contact opens a window."""
+    row.state, row.via, row.next_attempt_at = OutboxState.NEW, None, None
+    _note(row, now, "held", reason)
 
 
 def _copy_by_email(
@@ -359,7 +375,7 @@ def _copy_by_email(
         by=by,
         now=now,
         consultation_id=consultation.id,
-        via="email",
+        via=EMAIL,
     )
 
 

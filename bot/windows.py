@@ -30,7 +30,12 @@ def opened_by(inbound: Inbound) -> str:
 def open_window(
     ledger: Sequence[dict[str, Any]], declaration: Declaration, inbound: Inbound, *, at: datetime
 ) -> Ledger:
-    """The ledger after a patron's message, without the windows that are over."""
+    """The ledger after a patron's message, without the windows that are over.
+
+    Who stops following may not be written to at all.
+    """
+    if inbound.kind is InboundKind.UNFOLLOW:
+        return []
     rows = [row for row in ledger if _is_open(row, at)]
     name = opened_by(inbound)
     for window in declaration.windows:

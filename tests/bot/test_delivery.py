@@ -263,6 +263,45 @@ def test_after_the_window_a_patron_with_an_address_gets_mail(asker, channel):
     assert row.attempt_log[0]["what"] == "email"
 
 
+class Herald(Postbox):
+    """A channel that may say, outside every window, that an answer waits."""
+
+    declaration = declared(late_reply=("in_window", "template", "email", "idle_until_contact"))
+
+    def announce(self, to, reply, *, key, now):
+        if self.failing is not None:
+            raise self.failing
+        self.sent.append((to, "an answer waits", None, key))
+        return "template-1"
+
+
+def test_a_template_announces_and_the_answer_itself_waits(asker, monkeypatch):
+    monkeypatch.setitem(CHANNELS, "postbox", Herald)
+    herald = Herald()
+    asker.waits(hours=49)
+    row = reply(asker)
+    work(asker, herald)
+    work(asker, herald)
+
+    assert [sent[1] for sent in herald.sent] == ["an answer waits"]
+    assert (row.state, row.via, row.next_attempt_at) == (OutboxState.NEW, None, None)
+    assert asker.consultation.feedback_at is None
+    assert asker.says("谢谢").replies[0].text == "合适"
+
+
+def test_without_an_approved_template_the_next_way_is_taken(asker, monkeypatch):
+    monkeypatch.setitem(CHANNELS, "postbox", Herald)
+    herald = Herald()
+    herald.failing = SendError("no template", failure=SendFailure.PERMANENT)
+    asker.conversation.patron.email = "reader@example.edu"
+    asker.waits(hours=49)
+    row = reply(asker)
+    work(asker, herald)
+    work(asker, herald)
+
+    assert (row.state, row.via) == (OutboxState.NEW, "email")
+
+
 def test_five_messages_spend_the_window(asker, channel):
     for number in range(6):
         reply(asker, str(number))

@@ -79,3 +79,11 @@ def test_an_unlimited_window_never_runs_out():
 
     assert can_send(ledger, now=NOON + 10_000 * HOUR, count=1000)
     assert closes_at(ledger, now=NOON) is None
+
+
+def test_who_stops_following_may_not_be_written_to():
+    ledger = open_window([], WECHAT_LIKE, TEXT, at=NOON)
+
+    left = open_window(ledger, WECHAT_LIKE, Inbound("p", "", "3", InboundKind.UNFOLLOW), at=NOON)
+
+    assert not can_send(left, now=NOON)
