@@ -41,13 +41,14 @@ def create_state(
     clock: Clock = present_time,
     database: Database | None = None,
     bus: EventBus | None = None,
+    knowledge: KnowledgeBases | None = None,
 ) -> State:
     """Everything that the web application, the worker and the command line share."""
     use_cache(settings.var_dir / "jieba")
     bus = bus or create_bus(settings.redis_url)
     database = database or Database(settings.database_url, publish=bus.publish)
     keyring = Keyring(settings.key())
-    knowledge = KnowledgeBases()
+    knowledge = knowledge or KnowledgeBases(cache=settings.var_dir / "knowledge")
     return State(
         settings=settings,
         database=database,
@@ -68,10 +69,11 @@ def create_app(
     clock: Clock = present_time,
     database: Database | None = None,
     bus: EventBus | None = None,
+    knowledge: KnowledgeBases | None = None,
 ) -> FastAPI:
-    """The web application. `database` and `bus` are made from the settings unless given."""
+    """The web application. Parts that are not given are made from the settings."""
     logs.configure(settings)
-    state = create_state(settings, clock=clock, database=database, bus=bus)
+    state = create_state(settings, clock=clock, database=database, bus=bus, knowledge=knowledge)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -35,10 +35,10 @@ class Keyring:
         """Decrypt what `seal` made. Raises UnreadableSecret."""
         if not sealed.startswith(VERSION):
             raise UnreadableSecret
-        raw = base64.urlsafe_b64decode(sealed.removeprefix(VERSION))
         try:
+            raw = base64.urlsafe_b64decode(sealed.removeprefix(VERSION))
             text = self._sealing.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], about.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: it is no base64, or too short
             raise UnreadableSecret from None
         return text.decode()
 

@@ -17,6 +17,8 @@ from api.bus import EventBus, InProcessBus, RedisBus
 from api.db import Database
 from api.db import create_engine as create_database_engine
 from api.settings import Settings
+from api.state import State
+from kb.knowledge import KnowledgeBases
 from kb.segment import use_cache
 
 MONDAY = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)  # 10:00 in Shanghai, an ordinary working day
@@ -228,12 +230,33 @@ def settings(database: Database, tmp_path: Path) -> Settings:
     )
 
 
-@pytest.fixture
-def app(settings: Settings, clock: StandingClock, database: Database, bus: EventBus) -> FastAPI:
-    return create_app(settings, clock=clock, database=database, bus=bus)
+@pytest.fixture(scope="session")
+def knowledge_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a knowledge base has learned, so that not every test must learn it again."""
+    return tmp_path_factory.mktemp("knowledge")
 
 
 @pytest.fixture
-def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, follow_redirects=False) as opened:
-        yield opened
+def app(
+    settings: Settings,
+    clock: StandingClock,
+    database: Database,
+    bus: EventBus,
+    knowledge_cache: Path,
+) -> Iterator[FastAPI]:
+    knowledge = KnowledgeBases(cache=knowledge_cache)
+    made = create_app(settings, clock=clock, database=database, bus=bus, knowledge=knowledge)
+    yield made
+    made.state.refdesk.close()
+
+
+@pytest.fixture
+def state(app: FastAPI) -> State:
+    found: State = app.state.refdesk
+    return found
+
+
+@pytest.fixture
+def client(app: FastAPI) -> TestClient:
+    """A browser or program without anything behind it: no worker runs."""
+    return TestClient(app, follow_redirects=False)
