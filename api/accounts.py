@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -55,6 +55,7 @@ def add_account(
         raise BadRequest(f'"{name}" is no account name: use letters, digits, ".", "-" and "_".')
     declaration = CHANNELS[kind].declaration
     _check(declaration, values)
+    _try_out(kind, name, values)
     if session.scalar(select(ChannelAccount.id).where(ChannelAccount.name == name)) is not None:
         raise AccountExists(f'A channel account "{name}" exists already.')
     hidden = {key: value for key, value in values.items() if key in declaration.secret_settings}
@@ -83,6 +84,25 @@ def _check(declaration: Declaration, values: Mapping[str, str]) -> None:
         )
     if missing:
         raise BadRequest(f"Settings missing: {', '.join(missing)}.")
+
+
+class _NoTokens:
+    """Stands in where settings are only looked at: no platform is asked for a token."""
+
+    def get(
+        self, key: str, fetch: Callable[[], tuple[str, float]], *, stale: str | None = None
+    ) -> str:
+        raise NotImplementedError
+
+
+def _try_out(kind: str, name: str, values: Mapping[str, str]) -> None:
+    """Let the channel itself say what is wrong with its settings, without any network call."""
+    factory = cast("ChannelFactory", CHANNELS[kind])
+    with httpx.Client() as http:
+        try:
+            factory(name, values, http=http, tokens=_NoTokens())
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
 
 
 def account_named(session: Session, name: str, *, kind: str | None = None) -> ChannelAccount:

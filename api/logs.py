@@ -39,6 +39,7 @@ def configure(settings: Settings) -> None:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes addresses, tokens included
 
 
 def _without_texts(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
