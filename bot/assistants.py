@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from bot.conversation import HOURS_TAG
@@ -28,6 +28,7 @@ from tracker import consultations
 from tracker.fold import BOT, PATRON, Status
 from tracker.models import Consultation
 
+PAUSED = "assistant_paused_since"  # in the conversation's state: we have paused the assistant
 BROUGHT = "brought_until"  # in the conversation's state: the transcript is known up to here
 TRANSCRIPT = timedelta(hours=24)  # what was said before belongs to another question
 TRANSCRIPT_LINES = 100
@@ -108,7 +109,7 @@ def hand_over(
     if language is not None:
         conversation.language = known_language(language) or conversation.language
     text = inbound.text
-    if _is_known(session, account, inbound.dedupe_key):
+    if is_known(session, account, inbound.dedupe_key):
         text = desk.phrases(conversation.language).say("ask_person")
     elif inbound.payload is None and fold(text):
         conversation.language = detect_language(text, fallback=conversation.language)
@@ -119,7 +120,11 @@ def hand_over(
         payload="/person",
         dedupe_key=f"{inbound.dedupe_key}:person",
     )
-    return take(session, desk, account, asked, now=now)
+    answer = take(session, desk, account, asked, now=now)
+    if answer.replies or with_librarian(session, conversation, now=now):
+        return answer
+    text = _nothing_yet(session, desk, conversation, now=now)  # they waited before
+    return replace(answer, replies=(Reply(text, ReplyKind.NOTICE),))
 
 
 def opening_hours(
@@ -213,12 +218,82 @@ def known_language(name: str) -> str | None:
     return {"zh": "zh-Hans", "en": "en", "vi": "vi"}.get(code.split("-", maxsplit=1)[0])
 
 
+def to_follow(
+    session: Session, account: ChannelAccount, *, now: datetime
+) -> list[tuple[Conversation, datetime | None]]:
+    """The conversations that a librarian has, each with since when; and those that are still
+    paused though nobody has them any more (None).
+    """
+    in_hand = or_(Consultation.assigned_to.is_not(None), Consultation.feedback_at.is_not(None))
+    had = session.scalars(
+        select(Conversation)
+        .join(Consultation, Consultation.conversation_id == Conversation.id)
+        .where(
+            Conversation.library_id == account.library_id,
+            Conversation.account_id == account.id,
+            Consultation.library_id == account.library_id,
+            Consultation.status.in_((Status.OPEN, Status.WAITING, Status.PAUSED, Status.ANSWERED)),
+            in_hand,
+        )
+        .distinct()
+    ).all()
+    paused = session.scalars(
+        select(Conversation).where(
+            Conversation.library_id == account.library_id,
+            Conversation.account_id == account.id,
+            Conversation.state[PAUSED].as_string().is_not(None),
+        )
+    ).all()
+    found = {each.id: each for each in (*had, *paused)}
+    since = {number: _in_hand_since(session, each, now=now) for number, each in found.items()}
+    still = {each.id for each in paused}
+    return [(found[n], at) for n, at in since.items() if at is not None or n in still]
+
+
+def _in_hand_since(
+    session: Session, conversation: Conversation, *, now: datetime
+) -> datetime | None:
+    if not with_librarian(session, conversation, now=now):
+        return None
+    c = consultations.open_for(session, conversation.library_id, conversation.id, now=now)
+    begun = [at for at in (c.first_assigned_at, c.feedback_at) if at is not None] if c else []
+    return min(begun, default=now)
+
+
 def with_librarian(session: Session, conversation: Conversation, *, now: datetime) -> bool:
     """Whether a librarian has the conversation, so that no bot should speak in it."""
     c = consultations.open_for(session, conversation.library_id, conversation.id, now=now)
     if c is None or c.status == Status.CLOSED:
         return False
     return c.assigned_to is not None or c.feedback_at is not None
+
+
+def is_known(session: Session, account: ChannelAccount, key: str) -> bool:
+    """Whether a message has been stored."""
+    found = select(Inbox.id).where(
+        Inbox.library_id == account.library_id,
+        Inbox.account_id == account.id,
+        Inbox.dedupe_key == key,
+    )
+    return session.scalar(found) is not None
+
+
+def paused_since(conversation: Conversation) -> datetime | None:
+    """From when on we have read along, because the assistant is paused; None: it is not."""
+    since = conversation.state.get(PAUSED)
+    return parse_instant(since) if since is not None else None
+
+
+def remember_pause(session: Session, conversation_id: int, since: datetime | None) -> None:
+    """Note that the assistant is paused, or (None) that it speaks again."""
+    conversation = session.scalars(
+        select(Conversation)
+        .where(Conversation.id == conversation_id)
+        .with_for_update(of=Conversation)
+    ).one()
+    state = {key: value for key, value in conversation.state.items() if key != PAUSED}
+    conversation.state = state | ({PAUSED: since.isoformat()} if since is not None else {})
+    session.flush()
 
 
 # --- within one turn ---------------------------------------------------------------------
@@ -321,15 +396,6 @@ def _unknown(
 
 def _asks(text: str) -> bool:
     return bool(signals(text) & {Signal.QUESTION, Signal.CRISIS})
-
-
-def _is_known(session: Session, account: ChannelAccount, key: str) -> bool:
-    found = select(Inbox.id).where(
-        Inbox.library_id == account.library_id,
-        Inbox.account_id == account.id,
-        Inbox.dedupe_key == key,
-    )
-    return session.scalar(found) is not None
 
 
 def _last_of_a_librarian(session: Session, conversation: Conversation) -> Outbox | None:

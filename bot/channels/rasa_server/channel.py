@@ -6,6 +6,7 @@ Facts below are of Rasa 3.6.21, seen on the wire and in its source.
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, NoReturn
 from urllib.parse import quote, urlsplit
@@ -38,6 +39,17 @@ LATEST = "latest"  # Rasa's name for wherever the patron wrote last
 UNREACHABLE = frozenset({"", "rest", "cmdline"})
 REPLY, AUTHOR = "refdesk_reply", "refdesk_author"  # entities of a triggered intent
 _SWITCH = {"on": True, "off": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How a conversation stands; all that its patron wrote since Rasa's last restart of it.
+
+    A paused assistant calls no action, so that the tracker is the only way to hear them.
+    """
+
+    messages: tuple[Inbound, ...]
+    paused: bool
 
 
 class RasaServer:
@@ -133,19 +145,19 @@ class RasaServer:
 
     # --- handing over -------------------------------------------------------------------
 
-    def follow(self, to: str, *, paused: bool) -> list[Inbound]:
-        """Pause or resume the assistant where that is not so already.
+    def follow(self, to: str, *, paused: bool) -> Followed:
+        """Pause or resume the assistant where that is not so already. Raises SendError.
 
-        Returns what the patron has written, all of it since the last restart: a paused
-        assistant calls no action, so that this is the only way to hear it. Raises SendError.
+        It is not paused where Rasa could not write to the patron by itself: there nobody
+        would say a word any more.
         """
         tracker = self._ask("GET", to, "tracker", {"include_events": "AFTER_RESTART"})
         if self._output == LATEST and words(tracker, "latest_input_channel") in UNREACHABLE:
-            paused = False  # there a paused assistant would leave the patron without a word
+            paused = False
         if bool(tracker.get("paused")) != paused:
             event = {"event": "pause" if paused else "resume"}
             self._ask("POST", to, "tracker/events", {"include_events": "NONE"}, body=event)
-        return messages(to, tracker)
+        return Followed(tuple(messages(to, tracker)), paused)
 
     # --- talking to Rasa ----------------------------------------------------------------
 

@@ -4,7 +4,8 @@ import math
 from datetime import datetime
 
 from bot.channels.base import MAX_IDENTIFIER, Json, instant, members, storable, words
-from bot.messages import Inbound
+from bot.channels.rasa_server.payloads import from_rasa
+from bot.messages import Inbound, InboundKind
 
 KEY = "refdesk_key"  # marks what we pushed, so that a repetition is recognised
 MICRO = 1_000_000
@@ -33,7 +34,11 @@ def _inbound(sender: str, event: Json) -> Inbound | None:
     text = words(event, "text").strip()
     if event.get("event") != "user" or not text or is_external(event):
         return None
-    return Inbound(sender, text, dedupe_key(sender, event), sent_at=moment(event))
+    parsed = event.get("parse_data")
+    payload = from_rasa({**(parsed if isinstance(parsed, dict) else {}), "text": text})
+    kind = InboundKind.CHOICE if payload else InboundKind.TEXT
+    key = dedupe_key(sender, event)
+    return Inbound(sender, text, key, kind, payload=payload, sent_at=moment(event))
 
 
 def is_external(event: Json) -> bool:
