@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from api import alerts
 from api.crypto import digest
 from api.errors import RefdeskError
+from api.handovers import HandOvers
 from api.letters import letter
 from api.libraries import all_libraries
 from api.logs import log_problem
@@ -63,8 +64,10 @@ class Worker:
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._thread: threading.Thread | None = None
         self.pulls = Pulls(state, worker=self._name, lease_time=self._lease_time)
+        self.hand_overs = HandOvers(state)
         self._chores = [
             Chore("recover", timedelta(seconds=10), self.recover),
+            Chore("hand_over", timedelta(seconds=2), self.hand_overs.start_round),
             Chore("sweep", timedelta(seconds=10), self.sweep),
             Chore("close_idle", timedelta(minutes=1), self.close_idle),
             Chore("alert_staff", timedelta(seconds=30), self.alert_staff),
