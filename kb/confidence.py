@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from kb.logistic import fit_logistic
@@ -13,6 +16,7 @@ from kb.vectors import Floats, Ints
 from kb.verdict import Thresholds
 
 RIGHT, WRONG, NONE = 0, 1, 2
+_DEFAULT = Path(__file__).parent / "default_confidence.yaml"
 MAX_WRONG = 0.05  # wrong answers among the answers given
 _HIGHEST = 0.95
 _LEAD = 5.0  # odds of e^5 are as good as any
@@ -74,7 +78,7 @@ class Confidence:
     def learn(cls, seen: Floats, outcomes: Sequence[int]) -> "Confidence":
         """From evidence on held-out questions, and what became of each."""
         if len(outcomes) < _FEW:
-            return cls.cautious()
+            return cls.default()
         mean, spread = seen.mean(axis=0), seen.std(axis=0) + 1e-6
         rows = _rows(seen, mean, spread)
         targets = np.array(outcomes, np.int32)
@@ -87,12 +91,26 @@ class Confidence:
         return cls(mean, spread, weights, _thresholds(shares[:, RIGHT], targets == RIGHT, mass))
 
     @classmethod
-    def cautious(cls) -> "Confidence":
-        """Where there is too little to learn from: likeness to a known phrasing decides."""
-        weights = np.zeros((EVIDENCE + 1, 3), np.float32)
-        weights[1, RIGHT], weights[3, RIGHT], weights[-1, RIGHT] = 1.5, 8.0, -9.0
-        zeros, ones = np.zeros(EVIDENCE, np.float32), np.ones(EVIDENCE, np.float32)
-        return cls(zeros, ones, weights, Thresholds())
+    def default(cls) -> "Confidence":
+        """What knowledge bases with one phrasing an entry have taught: for those like them."""
+        document = yaml.safe_load(_DEFAULT.read_text(encoding="utf-8"))
+        return cls(
+            np.array(document["mean"], np.float32),
+            np.array(document["spread"], np.float32),
+            np.array(document["weights"], np.float32),
+            Thresholds(document["sure"], document["offer"]),
+        )
+
+    def as_document(self) -> dict[str, Any]:
+        """In a form that JSON can hold."""
+        return {
+            "names": list(NAMES),
+            "mean": np.round(self.mean.astype(float), 5).tolist(),
+            "spread": np.round(self.spread.astype(float), 5).tolist(),
+            "weights": np.round(self.weights.astype(float), 5).tolist(),
+            "sure": round(self.thresholds.sure, 4),
+            "offer": self.thresholds.offer,
+        }
 
     def outcome(self, seen: Floats) -> tuple[float, float, float]:
         """The probabilities that the best entry is right, that another is, and that none is."""

@@ -11,7 +11,7 @@ from kb.pinyin import sounds, syllables
 from kb.spelling import Spelling
 from kb.text import fold_marks, has_vietnamese_letter, is_pinyin, known_words, normalise
 from kb.wordlists import replacements
-from kb.words import is_han, pieces, stem, tokens
+from kb.words import families, is_han, pieces, stem, tokens
 
 # The kinds of feature. Each is counted apart, because each is weighed apart.
 WORD = "w"  # stems of Latin words without marks, alone and in pairs
@@ -110,6 +110,8 @@ def _count_latin(reading: Reading) -> None:
     stems = [stem(word) for word in reading.folded]
     _put(reading, WORD, stems)
     _put(reading, WORD, (f"{a} {b}" for a, b in pairwise(stems)))
+    if reading.latin_language == "en" and not reading.is_pinyin:
+        _put(reading, WORD, (name for word in stems for name in families().get(word, ())))
     for word in reading.folded:
         _put(reading, PIECE, pieces(word))
     if reading.latin != reading.folded:

@@ -1,10 +1,12 @@
 """Cutting normalised text into tokens, and words into stems and pieces."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import snowballstemmer
+
+from kb.wordlists import lines
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 _TOKEN = re.compile(rf"[{_HAN}]+|[^\W\d_{_HAN}]+(?:'[^\W\d_{_HAN}]+)*|\d+")
@@ -28,6 +30,17 @@ def stem(word: str) -> str:
     """The stem of a word without marks: "renewing" and "renewed" as "renew"."""
     stemmed: str = _stemmer.stemWord(word.removesuffix("'s"))
     return stemmed
+
+
+@cache
+def families() -> dict[str, tuple[str, ...]]:
+    """For the stem of an everyday English word, the families of words that it belongs to."""
+    found: dict[str, set[str]] = {}
+    for line in lines("families_en"):
+        members = line.split()
+        for member in members:
+            found.setdefault(stem(member), set()).add(f"~{members[0]}")
+    return {word: tuple(sorted(names)) for word, names in found.items()}
 
 
 @lru_cache(maxsize=32_768)

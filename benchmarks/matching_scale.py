@@ -1,0 +1,112 @@
+"""One library of 300,000 phrasings: build, load, rank, change; beside named baselines.
+
+    .venv/bin/python benchmarks/matching_scale.py [--entries 100000]
+
+The phrasings are drawn from the shipped thesaurus, so that no data is needed.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from rapidfuzz import fuzz, process
+
+from kb.entries import EntryData
+from kb.knowledge import KnowledgeBase
+from kb.segment import use_cache
+from kb.thesaurus import shipped_concepts
+
+QUERIES = 300
+T = TypeVar("T")
+
+
+def library(entries: int, seed: int = 1) -> list[EntryData]:
+    """Entries of three phrasings, each made of wordings of the thesaurus and a place of its own."""
+    draw = random.Random(seed)
+    wordings = [
+        wording
+        for concept in shipped_concepts()
+        for lang in ("en", "vi", "zh")
+        for wording in concept.says.get(lang, ())
+    ]
+    syllables = [a + b for a in "bcdfghjklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "or")]
+    names = ["".join(draw.choices(syllables, k=3)) for _ in range(entries // 3 + 1)]
+    made = []
+    for number in range(entries):
+        name = names[number % len(names)]
+        topic = draw.sample(wordings, 4)
+        texts = tuple(
+            " ".join([*draw.sample(topic, 2), name, draw.choice(wordings)]) for _ in range(3)
+        )
+        made.append(EntryData(f"entry-{number}", "scale", {"en": texts}, {}))
+    return made
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def per_call(work: Callable[[str], object], questions: list[str]) -> float:
+    """Milliseconds of the median call."""
+    work(questions[0])
+    return 1000 * statistics.median(timed(lambda text=text: work(text))[1] for text in questions)
+
+
+def floor(touched: int) -> float:
+    """Milliseconds that reading so many postings takes at this machine's memory bandwidth."""
+    block = np.ones(64 << 20, np.float32)
+    seconds = min(timed(block.sum)[1] for _ in range(5))
+    return 1000 * touched * 8 / (block.nbytes / seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=100_000)
+    wanted = parser.parse_args().entries
+    with tempfile.TemporaryDirectory() as directory:
+        use_cache(Path(directory) / "jieba")
+        cache = Path(directory) / "cache"
+        entries = library(wanted)
+        texts = [text for entry in entries for text in entry.questions["en"]]
+        _, built = timed(lambda: KnowledgeBase(entries, cache=cache))
+        knowledge, loaded = timed(lambda: KnowledgeBase(entries, cache=cache))
+        print(f"{len(texts):,} phrasings: built in {built:.1f} s, loaded again in {loaded:.2f} s")
+        print(f"index: {knowledge.index_bytes / len(texts):.0f} bytes a phrasing")
+        draw = random.Random(2)
+        questions = [draw.choice(texts)[4:] for _ in range(QUERIES)]
+        ours = per_call(knowledge.ask, questions)
+        touched = sum(len(segment.rows) for segment in getattr(knowledge.matcher, "segments_", ()))
+        share = touched * 0.04
+        print(f"one question, end to end: p50 {ours:.2f} ms")
+        print(f"floor for {share:,.0f} postings: {floor(int(share)):.2f} ms")
+        slow = per_call(
+            lambda text: process.extractOne(text, texts, scorer=fuzz.ratio), questions[:3]
+        )
+        print(f"rapidfuzz extractOne (ratio): {slow:.0f} ms, {slow / ours:.0f} times ours")
+        found = sum(
+            knowledge.ask(text).candidates[0].entry == f"entry-{number}"
+            for number in range(0, wanted, max(1, wanted // 200))
+            for text in [entries[number].questions["en"][0]]
+        )
+        print(
+            f"own phrasings found first: {found} of {len(range(0, wanted, max(1, wanted // 200)))}"
+        )
+        edited = replace(entries[7], questions={"en": ("zzyzx road closes early",)})
+        changed, seconds = timed(
+            lambda: knowledge.changed([*entries[:7], edited, *entries[8:]], version=2)
+        )
+        assert changed is not None
+        print(f"one entry changed in {1000 * seconds:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
