@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 MODULES = {
     "serve": "serving",
     "worker": "serving",
+    "actions": "actions",
     "demo": "demo",
     "db": "db",
     "library": "library",
