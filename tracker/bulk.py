@@ -34,6 +34,17 @@ EVENT_COLUMNS = (
     "data",
 )
 _KEYS_PER_QUERY = 500
+IMPORT_CACHE_KIB = 64 * 1024
+
+
+def widen_cache(session: Session) -> None:
+    """Let SQLite keep an import's index pages in memory; else it writes them over and over.
+
+    Holds for the connection; PostgreSQL sees to it by itself.
+    """
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA cache_size = -{IMPORT_CACHE_KIB}")
 
 
 class Written(NamedTuple):

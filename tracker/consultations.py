@@ -37,6 +37,7 @@ from tracker.streams import families
 OLDEST_RECEIPT = timedelta(days=7)
 NEWEST_RECEIPT = timedelta(minutes=5)
 TICK = timedelta(microseconds=1)
+RECENT = 3  # of a conversation, among which the one that takes a message is looked for
 EXCLUSION_REASONS = ("spam", "test", "probe", "non_question")
 CORRECTABLE = ("topic", "language", "directional", "read_scale")
 FACTS = tuple(field.name for field in fields(Facts))
@@ -117,9 +118,10 @@ def open_for(
 ) -> Consultation | None:
     """The consultation that a new message of this conversation belongs to, if there is one.
 
-    That is one which still waits or is in hand; one that a librarian answered at most 72
+    Its row is locked until the commit. That is one which still waits or is in hand; one that a librarian answered at most 72
     hours ago, even if closed since; or one that the bot answered at most 24 hours ago.
     """
+    memory = memory_of(session)
     candidates = session.scalars(
         select(Consultation)
         .where(
@@ -128,8 +130,11 @@ def open_for(
             Consultation.status.not_in((Status.WITHDRAWN, Status.EXCLUDED, Status.MERGED)),
         )
         .order_by(Consultation.received_at.desc(), Consultation.id.desc())
-        .limit(5)
-    )
+        .limit(RECENT)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    memory.locked.update(item.id for item in candidates)
     return next((item for item in candidates if _takes_messages(item, now)), None)
 
 
@@ -639,8 +644,9 @@ def _locked(session: Session, consultation: Consultation) -> list[EventData] | N
     known = memory.events.get(consultation.id)
     if known is not None:
         return known
-    session.flush()
-    session.refresh(consultation, with_for_update=True)
+    if consultation.id not in memory.locked:
+        session.flush()
+        session.refresh(consultation, with_for_update=True)
     streams = streams_of(session, consultation)
     if len(streams) > 1 or consultation.merged_into is not None:
         return None

@@ -5,13 +5,14 @@ that a number and the list of cases behind it cannot disagree. The clock is C24 
 real time) except where the name says opening day.
 """
 
+from array import array
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from tracker import rates
 from tracker.fold import DAY, MICROSECOND
-from tracker.models import Consultation, Rollup
+from tracker.models import Consultation
 
 INCLUSIVE_MATURITY = DAY + timedelta(hours=24)  # a day to answer, a day for the patron's no
 DEFLECTION_MATURITY = timedelta(hours=72)
@@ -32,6 +33,7 @@ PENDING = frozenset({PENDING_IN_TIME, PENDING_LATE, PENDING_OPEN})
 
 CONFIRMED, PRESUMED, ABANDONED, STAFFED = "confirmed", "presumed", "abandoned", "staffed"
 PERCENTILES = (50, 90, 95)
+_LONG_AGO = 3 * DAY // MICROSECOND
 
 
 class Case(NamedTuple):
@@ -175,10 +177,11 @@ class Block:
     handed_over: int = 0
     bot_only: int = 0
     shares: dict[str, RateCount] = field(default_factory=lambda: {n: RateCount() for n in RATES})
-    answered: list[int] = field(default_factory=list)  # microseconds, of those handed over
-    gone: list[int] = field(default_factory=list)
-    open: list[int] = field(default_factory=list)
-    feedback: list[int] = field(default_factory=list)  # microseconds, of the matured
+    # Microseconds, of those handed over: what ended the wait, and the age of open ones.
+    answered: "array[int]" = field(default_factory=lambda: array("q"))
+    withdrawals: "array[int]" = field(default_factory=lambda: array("q"))
+    open: "array[int]" = field(default_factory=lambda: array("q"))
+    feedback: "array[int]" = field(default_factory=lambda: array("q"))  # of the matured
     unanswered: int = 0
     waiting: int = 0
     overdue: int = 0
@@ -213,7 +216,7 @@ class Block:
         age = self.at - case.received_at
         withdrawn = case.withdrawn_micros
         if withdrawn is not None:
-            self.gone.append(withdrawn)
+            self.withdrawals.append(withdrawn)
         elif case.answered_micros is not None:
             self.answered.append(case.answered_micros)
         else:
@@ -232,8 +235,8 @@ class Block:
         known = self.oldest_waiting_at
         self.oldest_waiting_at = oldest if known is None else min(known, oldest)
 
-    def add_rollup(self, day: Rollup) -> None:
-        """Count a settled day of one channel. Its times to answer come by `add_times`."""
+    def add_rollup(self, day: Any) -> None:
+        """Count a settled day of one channel: a row with Rollup's columns."""
         self.received += day.received
         self.excluded += day.excluded
         self.excluded_late += day.excluded_late
@@ -256,24 +259,18 @@ class Block:
         self.deflection[ABANDONED] += day.abandoned
         self.deflection["matured"] += day.bot_first
 
-    def add_times(
-        self, *, feedback: int | None, answered: int | None, withdrawn: int | None, age: int
-    ) -> None:
-        """The times, in microseconds, of one handed-over consultation of a settled day."""
-        if withdrawn is not None:
-            self.gone.append(withdrawn)
-        elif answered is not None:
-            self.answered.append(answered)
-        else:
-            self.open.append(age)
-        if feedback is None:
-            self.unanswered += 1
-        else:
-            self.feedback.append(feedback)
+    def add_times(self, day: Any) -> None:
+        """The times of a settled day. Who still waits there has waited for three days."""
+        known = len(self.answered) + len(self.withdrawals)
+        self.answered.frombytes(day.answered_times)
+        self.withdrawals.frombytes(day.withdrawn_times)
+        ended = len(self.answered) + len(self.withdrawals) - known
+        self.open.extend([_LONG_AGO] * (day.handed_over - ended))
+        self.unanswered += day.handed_over - len(day.feedback_times) // self.feedback.itemsize
+        self.feedback.frombytes(day.feedback_times)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, as DESIGN 4.4 names the parts."""
-        self.feedback.sort()
         return {
             "received": self.received,
             "excluded": self.excluded,
@@ -282,10 +279,12 @@ class Block:
             **{figure: count.as_dict() for figure, count in self.shares.items()},
             "live_estimate": self._live_estimate(),
             "seconds_to_feedback": {
-                f"p{percent}": _seconds(
-                    rates.nearest_rank(self.feedback, percent, unreached=self.unanswered)
+                f"p{percent}": _seconds(value)
+                for percent, value in zip(
+                    PERCENTILES,
+                    rates.nearest_ranks(self.feedback, PERCENTILES, unreached=self.unanswered),
+                    strict=True,
                 )
-                for percent in PERCENTILES
             },
             "backlog": {
                 "waiting": self.waiting,
@@ -302,7 +301,7 @@ class Block:
     def _live_estimate(self) -> dict[str, float | None] | None:
         if not self.shares[ANSWERED].matured:  # nobody has been observed for 24 hours
             return None
-        estimate = rates.live_estimate(self.answered, self.gone, self.open)
+        estimate = rates.live_estimate(self.answered, self.withdrawals, self.open)
         if estimate is None:
             return None
         return {"rate": estimate.rate, "low": estimate.low, "high": estimate.high}

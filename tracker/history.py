@@ -108,6 +108,7 @@ class _Import:
     """One import in progress: a batch in hand, and what has gone wrong so far."""
 
     def __init__(self, session: Session, now: datetime) -> None:
+        bulk.widen_cache(session)
         self.session = session
         self.now = now
         self.report = ImportReport()

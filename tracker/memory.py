@@ -21,6 +21,7 @@ class Memory:
 
     transaction: tuple[Any, Any]
     events: dict[int, list[EventData]] = field(default_factory=dict)  # by consultation id
+    locked: set[int] = field(default_factory=set)  # consultations that were read for a change
     dirty: set[tuple[int, date]] = field(default_factory=set)  # library id and local date
 
 

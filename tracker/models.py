@@ -3,13 +3,30 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Date, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from tracker.columns import Base
 
 # SQLite numbers rows by itself only in a column that is exactly INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _known(name: str, *columns: str) -> Index:
+    """An index of the rows that have a value in its last column; most have none."""
+    where = text(f"{columns[-1]} IS NOT NULL")
+    return Index(f"ix_consultation_{name}", *columns, sqlite_where=where, postgresql_where=where)
 
 
 class Library(Base):
@@ -54,11 +71,11 @@ class Consultation(Base):
         UniqueConstraint("library_id", "key"),
         Index("ix_consultation_period", "library_id", "received_at"),
         Index("ix_consultation_late", "library_id", "last_event_at"),
-        Index("ix_consultation_conversation", "library_id", "conversation_id"),
         Index("ix_consultation_queue", "library_id", "status", "next_due_at"),
-        Index("ix_consultation_merged", "library_id", "merged_into"),
-        Index("ix_consultation_due", "next_due_at"),
-        Index("ix_consultation_idle", "idle_close_at"),
+        _known("conversation", "library_id", "conversation_id"),
+        _known("merged", "library_id", "merged_into"),
+        _known("due", "next_due_at"),
+        _known("idle", "idle_close_at"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -210,6 +227,11 @@ class Rollup(Base):
     bot_first: Mapped[int] = mapped_column(default=0)
     hours: Mapped[list[int]] = mapped_column(JSON, default=list)  # received, by local hour
     topics: Mapped[dict[str, list[int]]] = mapped_column(JSON, default=dict)  # TOPIC_COUNTS each
+    # Times from receipt, in microseconds as 8-byte integers: to the first feedback, and to what
+    # ended the wait for an answer. No sum of days can give a percentile; these can, exactly.
+    feedback_times: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
+    answered_times: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
+    withdrawn_times: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
 
 
 class Report(Base):

@@ -4,13 +4,16 @@ Pure functions over integers and instants in seconds; every number is checked ag
 statsmodels or lifelines in the tests.
 """
 
-from bisect import bisect_left, bisect_right
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from math import exp, log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
 
 Z95 = 1.959963984540054  # two-sided 95 %
 DAY_MICROSECONDS = 86_400_000_000
@@ -91,20 +94,38 @@ def live_estimate(
     Research, 3rd ed., p. 411, which without withdrawals is Greenwood's; None at 0 and 1.
     None when there is nothing to observe.
     """
-    answers = sorted(answered)
     gone, left = Counter(withdrawn), Counter(waiting)
-    estimate = _Incidence(len(answers) + gone.total() + left.total())
+    times = _array(answered)
+    estimate = _Incidence(times.size + gone.total() + left.total())
     if not estimate.at_risk:
         return None
-    done = 0
-    for time in sorted({time for time in (*gone, *left) if time <= limit}):
-        before = bisect_left(answers, time)
-        estimate.answers_only(before - done)
-        done = bisect_right(answers, time)
-        estimate.mixed(done - before, gone[time])
-        estimate.at_risk -= left[time]
-    estimate.answers_only(bisect_right(answers, limit) - done)
+    moments = sorted({moment for moment in (*gone, *left) if moment <= limit})
+    before, after = _between(times, moments, limit)
+    for moment, earlier, same in zip(moments, before, after, strict=False):
+        estimate.answers_only(earlier)
+        estimate.mixed(same, gone[moment])
+        estimate.at_risk -= left[moment]
+    estimate.answers_only(before[-1])
     return estimate.result()
+
+
+def _between(
+    times: NDArray[np.int64], moments: Sequence[int], limit: int
+) -> tuple[list[int], list[int]]:
+    """How many times lie between the moments (the last: up to the limit), and on each."""
+    bounds = np.array([*moments, limit + 1], dtype=np.int64)
+    size = bounds.size + 1
+    below = np.bincount(np.searchsorted(bounds, times, side="right"), minlength=size).cumsum()
+    up_to = np.bincount(np.searchsorted(bounds, times, side="left"), minlength=size).cumsum()
+    on = up_to[: len(moments)] - below[: len(moments)]
+    between = below[: bounds.size] - np.concatenate(([0], up_to[: len(moments)]))
+    return between.tolist(), on.tolist()
+
+
+def _array(values: Iterable[int]) -> NDArray[np.int64]:
+    if isinstance(values, array):
+        return np.frombuffer(values, dtype=np.int64) if values else np.empty(0, np.int64)
+    return np.array(list(values), dtype=np.int64)
 
 
 class _Incidence:
@@ -178,15 +199,26 @@ def _log_log(share: float, variance: float) -> Rate:
     return Rate(share, 1 - exp(-exp(centre - spread)), 1 - exp(-exp(centre + spread)))
 
 
-def nearest_rank(ordered: Sequence[int], percent: int, *, unreached: int = 0) -> int | None:
+def nearest_rank(values: Iterable[int], percent: int, *, unreached: int = 0) -> int | None:
     """The smallest value with at least that percentage of all values at or below it.
 
-    The values come in ascending order. `unreached` counts those without a value, which rank
-    above all others. None means that the rank falls among them, or that nothing is ranked.
+    `unreached` counts those without a value, which rank above all others. None means that
+    the rank falls among them, or that nothing is ranked.
     """
-    total = len(ordered) + unreached
-    rank = -(-percent * total // 100)
-    return ordered[max(rank, 1) - 1] if total and rank <= len(ordered) else None
+    return nearest_ranks(values, (percent,), unreached=unreached)[0]
+
+
+def nearest_ranks(
+    values: Iterable[int], percents: Sequence[int], *, unreached: int = 0
+) -> list[int | None]:
+    """`nearest_rank` for several percentages at once."""
+    known = _array(values)
+    total = known.size + unreached
+    ranks = [-(-percent * total // 100) for percent in percents]
+    places = sorted({rank - 1 for rank in ranks if 0 < rank <= known.size})
+    if places:
+        known = np.partition(known, places)
+    return [int(known[rank - 1]) if 0 < rank <= known.size else None for rank in ranks]
 
 
 def percent(successes: int, trials: int, *, places: int = 1) -> str | None:

@@ -30,7 +30,7 @@ from tracker.figures import (
 from tracker.memory import memory_of
 from tracker.models import Consultation, DirtyDay, Library, Rollup
 
-WHOLE_DAY = ""  # the channel of the row that says the day was computed
+WHOLE_DAY = ""  # the channel of the row that says the day was computed; it counts nothing
 COUNTS = (
     "received",
     "excluded",
@@ -75,22 +75,21 @@ def _computed(session: Session, library: Library, day: date) -> list[dict[str, A
     settled_at = max(
         (_settled(case, last) for case, last in cases), default=end + DEFLECTION_MATURITY
     )
-    blocks = {WHOLE_DAY: Block(settled_at + TICK)}
+    by_channel: dict[str, list[Case]] = {WHOLE_DAY: []}
     for case, _ in cases:
-        blocks[WHOLE_DAY].add(case)
-        if case.channel not in blocks:
-            blocks[case.channel] = Block(settled_at + TICK)
-        blocks[case.channel].add(case)
+        by_channel.setdefault(case.channel, []).append(case)
+    tz = zone(library.timezone)
     return [
         {
-            **_row(library.id, day, channel, settled_at, block),
-            "hours": hours(
-                (case for case, _ in cases if channel in (WHOLE_DAY, case.channel)),
-                zone(library.timezone),
-            ),
-            "topics": topics(case for case, _ in cases if channel in (WHOLE_DAY, case.channel)),
+            "library_id": library.id,
+            "day": day,
+            "channel": channel,
+            "settled_at": settled_at,
+            **_counts(found, settled_at + TICK),
+            "hours": hours(found, tz),
+            "topics": topics(found),
         }
-        for channel, block in blocks.items()
+        for channel, found in by_channel.items()
     ]
 
 
@@ -186,22 +185,22 @@ def _settled(case: Case, last_event_at: datetime) -> datetime:
     return max(moments)
 
 
-def _row(
-    library_id: int, day: date, channel: str, settled_at: datetime, block: Block
-) -> dict[str, Any]:
-    return dict(
-        library_id=library_id,
-        day=day,
-        channel=channel,
-        settled_at=settled_at,
-        inclusive_within=block.shares[INCLUSIVE].within,
-        answered_within=block.shares[ANSWERED].within,
-        responded_within=block.shares[RESPONDED].within,
-        next_day_within=block.shares[NEXT_DAY].within,
-        next_day_matured=block.shares[NEXT_DAY].matured,
-        confirmed=block.deflection["confirmed"],
-        presumed=block.deflection["presumed"],
-        abandoned=block.deflection["abandoned"],
-        bot_first=block.deflection["matured"],
+def _counts(cases: Iterable[Case], at: datetime) -> dict[str, Any]:
+    block = Block(at)
+    for case in cases:
+        block.add(case)
+    return {
+        "inclusive_within": block.shares[INCLUSIVE].within,
+        "answered_within": block.shares[ANSWERED].within,
+        "responded_within": block.shares[RESPONDED].within,
+        "next_day_within": block.shares[NEXT_DAY].within,
+        "next_day_matured": block.shares[NEXT_DAY].matured,
+        "confirmed": block.deflection["confirmed"],
+        "presumed": block.deflection["presumed"],
+        "abandoned": block.deflection["abandoned"],
+        "bot_first": block.deflection["matured"],
+        "feedback_times": block.feedback.tobytes(),
+        "answered_times": block.answered.tobytes(),
+        "withdrawn_times": block.withdrawals.tobytes(),
         **{name: getattr(block, name) for name in COUNTS},
-    )
+    }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from tracker.clock import day_bounds, utc_text, zone
@@ -31,7 +31,7 @@ from tracker.figures import (
     is_waiting,
     judge,
 )
-from tracker.fold import DAY, EARLIEST, LATEST, MICROSECOND, Facts
+from tracker.fold import DAY, EARLIEST, LATEST, Facts
 from tracker.models import Consultation, Library, Rollup
 from tracker.past import facts_at
 from tracker.rollups import WHOLE_DAY, usable_days
@@ -109,7 +109,7 @@ def tally(
     """The counts of a period, under the keys that `keys` gives each (channel, local day).
 
     Settled days come from rollups. `times` adds each consultation's time to answer, which only
-    the live estimate and percentiles need; then the keys must not depend on the day.
+    the live estimate and percentiles need.
     """
     found: dict[Key, Block] = {}
 
@@ -120,11 +120,11 @@ def tally(
             yield found[key]
 
     settled, live = settled_and_live(session, library, start=start, end=end, at=at)
-    for row in settled_rows(session, library, settled, channel=channel):
+    for row in settled_rows(session, library, settled, channel=channel, times=times):
         for block in under(row.channel, row.day):
             block.add_rollup(row)
-    if times:
-        _add_times(session, library, settled, channel=channel, under=under)
+            if times:
+                block.add_times(row)
     tz = zone(library.timezone)
     for item in live_cases(session, library, live, start=start, end=end, at=at, channel=channel):
         for block in under(item.channel, item.received_at.astimezone(tz).date()):
@@ -336,24 +336,23 @@ def _settled_days(days: set[date], live: list[Stretch]) -> list[date]:
     )
 
 
-def _runs(days: list[date]) -> list[tuple[date, date]]:
-    runs: list[tuple[date, date]] = []
-    for day in days:
-        if runs and runs[-1][1] == day - timedelta(days=1):
-            runs[-1] = (runs[-1][0], day)
-        else:
-            runs.append((day, day))
-    return runs
-
-
 def settled_rows(
-    session: Session, library: Library, days: list[date], *, channel: str | None
-) -> Iterator[Rollup]:
-    """The rollups of those days by channel."""
+    session: Session,
+    library: Library,
+    days: list[date],
+    *,
+    channel: str | None,
+    times: bool = False,
+) -> Iterator[Any]:
+    """The rollups of those days by channel, as rows with Rollup's columns.
+
+    The times to answer are large, and left out unless asked for.
+    """
     if not days:
         return
     wanted = set(days)
-    query = select(Rollup).where(
+    columns = [c for c in Rollup.__table__.columns if times or not c.name.endswith("_times")]
+    query = select(*columns).where(
         Rollup.library_id == library.id,
         Rollup.channel != WHOLE_DAY,
         Rollup.day >= days[0],
@@ -361,35 +360,9 @@ def settled_rows(
     )
     if channel is not None:
         query = query.where(Rollup.channel == channel)
-    for row in session.scalars(query):
+    for row in session.execute(query):
         if row.day in wanted:
             yield row
-
-
-def _add_times(
-    session: Session,
-    library: Library,
-    days: list[date],
-    *,
-    channel: str | None,
-    under: Callable[[str, date], Iterator[Block]],
-) -> None:
-    """Times to answer of settled days: the live estimate and percentiles need each of them."""
-    withdrawn = Consultation.withdrawn_at.is_not(None)
-    age = 3 * DAY // MICROSECOND  # settled: at least three days old, which is all that matters
-    for first, last in _runs(days):
-        query = select(
-            Consultation.channel,
-            Consultation.feedback_micros,
-            Consultation.answered_micros,
-            case((withdrawn, Consultation.withdrawn_at)),
-            case((withdrawn, Consultation.received_at)),
-        ).where(Consultation.handed_over, Consultation.excluded_at.is_(None))
-        query = _of_library(query, library, [(first, last)], channel=channel)
-        for name, feedback, answered, gone_at, received_at in session.execute(query):
-            gone = None if gone_at is None else (gone_at - received_at) // MICROSECOND
-            for block in under(name, first):
-                block.add_times(feedback=feedback, answered=answered, withdrawn=gone, age=age)
 
 
 def first_day(session: Session, library: Library, fallback: date) -> date:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from tracker import rates
 from tracker.clock import zone
 from tracker.figures import Block, Case
-from tracker.models import Library, Rollup
+from tracker.models import Library
 from tracker.rollups import TOPIC_COUNTS, topics
 from tracker.stats import TOTAL, live_cases, settled_and_live, settled_rows, tally
 
@@ -74,7 +74,7 @@ def arrivals(
     heat = [[0] * 24 for _ in range(7)]
     tz = zone(library.timezone)
     for item in _counted(session, library, start=start, end=end, at=at, channel=channel):
-        if isinstance(item, Rollup):
+        if not isinstance(item, Case):
             for hour, count in enumerate(item.hours):
                 heat[item.day.weekday()][hour] += count
         else:
@@ -99,7 +99,7 @@ def by_topic(
     """
     sums: dict[str, list[int]] = {}
     for item in _counted(session, library, start=start, end=end, at=at, channel=channel):
-        found = item.topics if isinstance(item, Rollup) else topics([item])
+        found = topics([item]) if isinstance(item, Case) else item.topics
         for topic, counts in found.items():
             known = sums.setdefault(topic, [0] * len(TOPIC_COUNTS))
             sums[topic] = [a + b for a, b in zip(known, counts, strict=True)]
@@ -142,7 +142,8 @@ def _counted(
     end: date,
     at: datetime,
     channel: str | None,
-) -> Iterator[Rollup | Case]:
+) -> Iterator[Any]:
+    """Rollups of settled days, and cases of the others."""
     settled, live = settled_and_live(session, library, start=start, end=end, at=at)
     yield from settled_rows(session, library, settled, channel=channel)
     yield from live_cases(session, library, live, start=start, end=end, at=at, channel=channel)

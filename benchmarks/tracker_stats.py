@@ -1,0 +1,124 @@
+"""How long the manager's page waits for its figures: rollups and live tail against counting.
+
+    python benchmarks/tracker_stats.py [--count 1000000] [--url postgresql+psycopg://...]
+
+The last lines are ratios of one run: the direct count in SQL, and one dirty day.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import create_engine, delete, func, select, text
+from sqlalchemy.orm import Session
+from tracker_import import NOW, write_history
+
+from tracker.calendars import save_calendar
+from tracker.columns import Base
+from tracker.history import import_file
+from tracker.models import Consultation, Library, Rollup
+from tracker.rollups import recompute_day, refresh
+from tracker.stats import stats, tally
+from tracker.trends import arrivals, by_topic, by_week
+
+Result = TypeVar("Result")
+YEAR = {"start": date(2025, 11, 2), "end": date(2026, 10, 31), "at": NOW}
+MONTH = {"start": date(2026, 10, 1), "end": date(2026, 10, 31), "at": NOW}
+DIRECT = text(
+    "SELECT channel, count(*), sum(CASE WHEN excluded_at IS NULL AND handed_over "
+    "AND answered_micros <= 86400000000 THEN 1 ELSE 0 END) "
+    "FROM consultation WHERE library_id = :library GROUP BY channel"
+)
+HOURS = {name: [["08:30", "17:00"]] for name in ("mon", "tue", "wed", "thu", "fri")}
+
+
+def timed(name: str, ask: Callable[[], Result]) -> tuple[Result, float]:
+    started = time.perf_counter()
+    result = ask()
+    seconds = time.perf_counter() - started
+    sys.stdout.write(f"{name:44s}{seconds * 1000:>10.0f} ms\n")
+    return result, seconds
+
+
+def prepare(session: Session, folder: str, count: int) -> Library:
+    library = Library(slug="demo", name="D", timezone="Asia/Shanghai", created_at=NOW)
+    session.add(library)
+    session.flush()
+    desk = {
+        "tz": library.timezone,
+        "versions": [{"valid_from": "1990-01-01", "weekly": HOURS}],
+        "exceptions": {},
+    }
+    save_calendar(session, library.id, "desk", desk, now=NOW, by="bench")
+    path = Path(folder) / "history.jsonl"
+    write_history(path, count)
+    started = time.perf_counter()
+    import_file(session, path, now=NOW)
+    sys.stdout.write(f"import: {count / (time.perf_counter() - started):,.0f} a second\n")
+    started = time.perf_counter()
+    days = refresh(session, now=NOW, limit=1_000)
+    sys.stdout.write(f"rollups of {days} days: {time.perf_counter() - started:.1f} s\n")
+    session.commit()
+    return library
+
+
+def measure(session: Session, library: Library) -> None:
+    total = 0.0
+    for label, period in (("year", YEAR), ("month", MONTH)):
+        _, seconds = timed(f"stats, {label}", lambda p=period: stats(session, library, **p))
+        total += seconds
+        for name, ask in (("weeks", by_week), ("arrivals", arrivals), ("topics", by_topic)):
+            _, seconds = timed(f"{name}, {label}", lambda a=ask, p=period: a(session, library, **p))
+            total += seconds
+    sys.stdout.write(f"{'a page of all these':44s}{total * 1000:>10.0f} ms\n")
+    counts, rolled = timed(
+        "rates of the year from rollups and tail", lambda: rates(session, library)
+    )
+    _, direct = timed("direct count in SQL", lambda: session.execute(DIRECT, {"library": 1}).all())
+    day = date(2026, 6, 15)
+    samples = []
+    for offset in range(25):
+        started = time.perf_counter()
+        recompute_day(session, library, day + timedelta(days=offset))
+        samples.append(time.perf_counter() - started)
+    sys.stdout.write(f"one dirty day, median: {statistics.median(samples) * 1000:.0f} ms\n")
+    sys.stdout.write(f"rollups and tail take {rolled / direct:.3f} of the direct count\n")
+    session.execute(delete(Rollup))
+    assert rates(session, library) == counts
+    received = session.scalar(select(func.count()).select_from(Consultation))
+    assert received is not None
+    sys.stdout.write(f"integer-equal to counting {received:,} one by one\n")
+
+
+def rates(session: Session, library: Library) -> dict[str, list[object]]:
+    found = tally(session, library, at=NOW, keys=lambda name, _: (name,), times=False)
+    return {
+        name: [block.received, block.handed_over, block.excluded]
+        + [(c.within, c.matured, c.pending) for c in block.shares.values()]
+        for name, block in sorted(found.items())
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--url")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        engine = create_engine(arguments.url or f"sqlite:///{folder}/bench.db")
+        Base.metadata.drop_all(engine)
+        Base.metadata.create_all(engine)
+        with Session(engine, expire_on_commit=False) as session:
+            library = prepare(session, folder, arguments.count)
+            measure(session, library)
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    main()
