@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import failures, logs, routes
+from api import failures, logs, routes, sockets
 from api.accounts import Channels
 from api.bus import EventBus, create_bus
 from api.crypto import Keyring
@@ -99,6 +99,7 @@ def create_app(
     install(app, state)
     failures.install(app)
     routes.install(app)
+    sockets.install(app, state)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Edge, settings=settings, measures=state.measures)
     return app

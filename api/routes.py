@@ -2,11 +2,12 @@
 
 from fastapi import FastAPI
 
-from api import console, dashboard, health, openapi, pages, v1, webhooks, widget
+from api import console, dashboard, health, openapi, pages, rasa, v1, webhooks, widget
 
 ROUTERS = (
     health.router,
     webhooks.router,
+    rasa.router,
     widget.router,
     v1.router,
     openapi.router,

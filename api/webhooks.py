@@ -56,11 +56,12 @@ def _answer(response: WebhookResponse, headers: dict[str, str] | None = None) ->
 async def channel_webhook(request: Request, kind: str, name: str) -> Response:
     """Every push channel's webhook: its adapter verifies, we store, its adapter answers."""
     sent = await _as_sent(request)
-    answer = await run_in_threadpool(_take_push, state_of(request), kind, name, sent)
+    answer = await run_in_threadpool(take_push, state_of(request), kind, name, sent)
     return _answer(answer)
 
 
-def _take_push(state: State, kind: str, name: str, sent: WebhookRequest) -> WebhookResponse:
+def take_push(state: State, kind: str, name: str, sent: WebhookRequest) -> WebhookResponse:
+    """Take a verified request's messages; the adapter says what the platform gets back."""
     if kind not in CHANNELS or CHANNELS[kind].declaration.built_in:
         raise NotFound
     now = state.clock()

@@ -2,7 +2,7 @@
 
 from bot.channels.base import Channel
 from bot.channels.douyin import Douyin
-from bot.channels.rasa import Rasa
+from bot.channels.rasa import Rasa, RasaCallback
 from bot.channels.rasa_server import RasaServer
 from bot.channels.telegram import Telegram
 from bot.channels.viber import Viber
@@ -16,6 +16,7 @@ from bot.channels.zalo import Zalo
 CHANNELS: dict[str, type[Channel]] = {
     Douyin.kind: Douyin,
     Rasa.kind: Rasa,
+    RasaCallback.kind: RasaCallback,
     RasaServer.kind: RasaServer,
     Telegram.kind: Telegram,
     Viber.kind: Viber,
