@@ -85,14 +85,17 @@ class _Turn:
     say: Phrasebook = field(init=False)
     state: dict[str, Any] = field(init=False)
     consultation: Consultation | None = field(init=False, default=None)
+    is_first: bool = field(init=False, default=True)  # nothing was ever said here before
 
     def take(self) -> Outcome:
         self.state = dict(self.conversation.state)
         self.text = self.inbound.text.strip()
         self._hear_language()
-        self.consultation = consultations.open_for(
-            self.session, self.desk.library.id, self.conversation.id, now=self.now
-        )
+        self.is_first = self.conversation.position == 0
+        if not self.is_first:
+            self.consultation = consultations.open_for(
+                self.session, self.desk.library.id, self.conversation.id, now=self.now
+            )
         replies = self._respond()
         if replies and self._is_looping(replies):
             replies = ()
@@ -472,9 +475,7 @@ class _Turn:
         """The patron's words go on record once a turn, and open a consultation when none is."""
         text = self._label_of_tap() or self.text
         if self.consultation is None:
-            before = consultations.previous_for(
-                self.session, self.desk.library.id, self.conversation.id
-            )
+            before = self._previous()
             self.consultation = consultations.open_consultation(
                 self.session,
                 self.desk.library,
@@ -497,6 +498,11 @@ class _Turn:
                 courtesy=courtesy,
             )
         return self.consultation
+
+    def _previous(self) -> Consultation | None:
+        if self.is_first:
+            return None
+        return consultations.previous_for(self.session, self.desk.library.id, self.conversation.id)
 
     def _label_of_tap(self) -> str | None:
         payload = self.inbound.payload or self.text

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -13,7 +13,7 @@ from bot.channels.base import Declaration
 from bot.conversation import AskedAt, take_turn
 from bot.desk import Desk
 from bot.messages import Inbound, Reply
-from bot.models import ChannelAccount, Conversation, Inbox, Patron
+from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron
 from bot.outbox import accept, enqueue, held
 from bot.windows import open_window
 from tracker import consultations
@@ -43,21 +43,25 @@ def receive(
     repeated delivery finds the first one's result.
     """
     inbound = replace(inbound, text=_storable(inbound.text))
-    conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
-    first = _first_delivery(session, account, inbound)
+    patron = _asker(session, account, inbound)
+    conversation = locked_conversation(session, desk, account, patron, now=now)
+    first = _first_delivery(session, conversation, inbound)
     if first is not None:
         return _repeated(first)
     declaration = CHANNELS[account.kind].declaration
-    stored = _store(session, conversation, inbound, now=now)
-    conversation.windows = open_window(conversation.windows, declaration, inbound, at=now)
-    outcome = take_turn(
-        session, desk, conversation, inbound, asked_at=question_time(inbound, now), now=now
-    )
-    replies = (*_release_held(session, conversation, declaration, now=now), *outcome.replies)
-    stored.replies = [reply.as_dict() for reply in replies]
-    if outcome.consultation is not None:
-        stored.consultation_id = outcome.consultation.id
-    _queue_replies(session, conversation, declaration, outcome.replies, stored, now=now)
+    if inbound.quiet or _has_had_its_share(session, conversation, declaration, now=now):
+        return _keep_quiet(session, desk, conversation, inbound, now=now)
+    with session.no_autoflush:  # every row is written once, when all of it is known
+        outcome = take_turn(
+            session, desk, conversation, inbound, asked_at=question_time(inbound, now), now=now
+        )
+        replies = (*_release_held(session, conversation, declaration, now=now), *outcome.replies)
+        conversation.windows = open_window(conversation.windows, declaration, inbound, at=now)
+        stored = _store(session, conversation, inbound, now=now)
+        stored.replies = [reply.as_dict() for reply in replies]
+        if outcome.consultation is not None:
+            stored.consultation_id = outcome.consultation.id
+        _queue_replies(session, conversation, declaration, outcome.replies, stored, now=now)
     session.flush()
     return Turn(
         replies,
@@ -76,32 +80,11 @@ def receive_for_librarian(
     Returns the consultation's id; None for a message that was stored before.
     """
     inbound = replace(inbound, text=_storable(inbound.text))
-    conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
-    if _first_delivery(session, account, inbound) is not None:
+    patron = _asker(session, account, inbound)
+    conversation = locked_conversation(session, desk, account, patron, now=now)
+    if _first_delivery(session, conversation, inbound) is not None:
         return None
-    stored = _store(session, conversation, inbound, now=now)
-    asked = question_time(inbound, now)
-    consultation = consultations.open_for(session, account.library_id, conversation.id, now=now)
-    if consultation is None:
-        consultation = consultations.open_consultation(
-            session,
-            desk.library,
-            channel=account.kind,
-            conversation_id=conversation.id,
-            at=asked.at,
-            now=now,
-            text=inbound.text,
-            language=conversation.language,
-            clock_suspect=asked.clock_suspect,
-        )
-    else:
-        consultations.add_message(session, consultation, at=asked.at, now=now, text=inbound.text)
-    if consultation.escalated_at is None:
-        at = max(now, asked.at)
-        consultations.escalate(session, consultation, at=at, now=at, reason="unknown")
-    stored.consultation_id = consultation.id
-    session.flush()
-    return consultation.id
+    return _keep_quiet(session, desk, conversation, inbound, now=now).consultation_id
 
 
 def question_time(inbound: Inbound, now: datetime) -> AskedAt:
@@ -147,14 +130,19 @@ def locked_conversation(
         "read_position": 0,
         "state": {},
         "windows": [],
+        "thread": {},
         "created_at": now,
     }
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(insert(Conversation).values(**values).on_conflict_do_nothing())
-    conversation = session.scalars(lock).one()
-    if conversation.patron_id is None:
-        conversation.patron = Patron(library_id=account.library_id, created_at=now)
-    return conversation
+    return session.scalars(lock).one()
+
+
+def known_patron(conversation: Conversation, *, now: datetime) -> Patron:
+    """The person behind a conversation, from the moment that we know anything of them."""
+    if conversation.patron is None:
+        conversation.patron = Patron(library_id=conversation.library_id, created_at=now)
+    return conversation.patron
 
 
 def _storable(text: str) -> str:
@@ -162,11 +150,75 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def _first_delivery(session: Session, account: ChannelAccount, inbound: Inbound) -> Inbox | None:
+def _asker(session: Session, account: ChannelAccount, inbound: Inbound) -> str:
+    """Whose conversation it is: of whoever got the reply that it answers, else the sender's."""
+    if inbound.answers is None:
+        return inbound.patron
+    asker = session.scalar(
+        select(Conversation.external_id)
+        .join(Outbox, Outbox.conversation_id == Conversation.id)
+        .where(Outbox.key == inbound.answers, Conversation.account_id == account.id)
+    )
+    return asker or inbound.patron
+
+
+def _has_had_its_share(
+    session: Session, conversation: Conversation, declaration: Declaration, *, now: datetime
+) -> bool:
+    """Whether the bot has written so much within the hour that a machine may be at the far end."""
+    if declaration.automatic_an_hour is None:
+        return False
+    written = session.scalar(
+        select(func.count()).where(
+            Outbox.library_id == conversation.library_id,
+            Outbox.conversation_id == conversation.id,
+            Outbox.by == "bot",
+            Outbox.created_at > now - timedelta(hours=1),
+        )
+    )
+    return (written or 0) >= declaration.automatic_an_hour
+
+
+def _keep_quiet(
+    session: Session, desk: Desk, conversation: Conversation, inbound: Inbound, *, now: datetime
+) -> Turn:
+    """Store a message for the librarians, and answer nothing."""
+    account = conversation.account
+    stored = _store(session, conversation, inbound, now=now)
+    conversation.windows = open_window(
+        conversation.windows, CHANNELS[account.kind].declaration, inbound, at=now
+    )
+    asked = question_time(inbound, now)
+    consultation = consultations.open_for(session, account.library_id, conversation.id, now=now)
+    if consultation is None:
+        consultation = consultations.open_consultation(
+            session,
+            desk.library,
+            channel=account.kind,
+            conversation_id=conversation.id,
+            at=asked.at,
+            now=now,
+            text=inbound.text,
+            language=conversation.language,
+            clock_suspect=asked.clock_suspect,
+        )
+    else:
+        consultations.add_message(session, consultation, at=asked.at, now=now, text=inbound.text)
+    if consultation.escalated_at is None:
+        at = max(now, asked.at)
+        consultations.escalate(session, consultation, at=at, now=at, reason="unknown")
+    stored.consultation_id = consultation.id
+    session.flush()
+    return Turn((), conversation.id, stored.position, consultation.id, replied_at=now)
+
+
+def _first_delivery(session: Session, conversation: Conversation, inbound: Inbound) -> Inbox | None:
+    if conversation.position == 0:
+        return None
     return session.scalar(
         select(Inbox).where(
-            Inbox.library_id == account.library_id,
-            Inbox.account_id == account.id,
+            Inbox.library_id == conversation.library_id,
+            Inbox.account_id == conversation.account_id,
             Inbox.dedupe_key == inbound.dedupe_key,
         )
     )
@@ -188,8 +240,10 @@ def _store(
 ) -> Inbox:
     conversation.position += 1
     conversation.last_patron_at = now
-    if inbound.display_name and conversation.patron is not None:
-        conversation.patron.display_name = inbound.display_name
+    if inbound.thread is not None:
+        conversation.thread = inbound.thread
+    if inbound.display_name:
+        known_patron(conversation, now=now).display_name = inbound.display_name
     stored = Inbox(
         library_id=conversation.library_id,
         account_id=conversation.account_id,
@@ -198,6 +252,7 @@ def _store(
         position=conversation.position,
         kind=inbound.kind,
         text=inbound.text,
+        original=inbound.original,
         payload=inbound.payload,
         media=inbound.media,
         sent_at=inbound.sent_at,
@@ -211,6 +266,8 @@ def _release_held(
     session: Session, conversation: Conversation, declaration: Declaration, *, now: datetime
 ) -> list[Reply]:
     """What waited for this contact: it goes with the response, or else to the worker now."""
+    if conversation.position == 0:
+        return []
     waiting = held(session, conversation)
     for row in waiting:
         row.next_attempt_at = now

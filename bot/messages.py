@@ -33,6 +33,10 @@ class Inbound:
     media: str | None = None  # reference to an image, voice or file
     display_name: str | None = None
     event: str | None = None  # the channel's own name of the event that opened a reply window
+    original: str | None = None  # all that was written, where `text` is only what is new in it
+    answers: str | None = None  # the key of the reply of ours that this verifiably answers
+    thread: dict[str, str] | None = None  # what the channel needs to answer in the same thread
+    quiet: bool = False  # perhaps a machine's: a librarian reads it, and nothing answers by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Reply:
     link: str | None = None
     quote: str | None = None  # the question that a late answer belongs to
     by: str | None = None  # the librarian's name as the patron may read it
+    thread: dict[str, str] | None = None  # of the patron's last message (Inbound.thread)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, without the fields that are empty."""

@@ -61,6 +61,7 @@ class Conversation(Base):
     read_position: Mapped[int] = mapped_column(default=0)  # the newest that the patron has seen
     state: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # bot.conversation.State
     windows: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # bot.windows
+    thread: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)  # of the last message
     last_patron_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
@@ -86,6 +87,7 @@ class Inbox(Base):
     position: Mapped[int]
     kind: Mapped[str]  # a bot.messages.InboundKind
     text: Mapped[str] = mapped_column(Text)
+    original: Mapped[str | None] = mapped_column(Text)  # with what it quotes; None: `text` is all
     payload: Mapped[str | None]
     media: Mapped[str | None]
     sent_at: Mapped[datetime | None]  # the provider's clock

@@ -39,6 +39,8 @@ def enqueue(
         by=by,
         substantive=substantive,
         state=OutboxState.SENT if sent else OutboxState.NEW,
+        attempts=0,
+        attempt_log=[],
         next_attempt_at=None if sent else now,
         created_at=now,
         sent_at=now if sent else None,

@@ -118,8 +118,9 @@ def open_for(
 ) -> Consultation | None:
     """The consultation that a new message of this conversation belongs to, if there is one.
 
-    Its row is locked until the commit. That is one which still waits or is in hand; one that a librarian answered at most 72
-    hours ago, even if closed since; or one that the bot answered at most 24 hours ago.
+    That is one which still waits or is in hand; one that a librarian answered at most 72
+    hours ago, even if closed since; or one that the bot answered at most 24 hours ago. Its
+    row is locked until the commit.
     """
     memory = memory_of(session)
     candidates = session.scalars(
@@ -538,7 +539,8 @@ def merge(
         raise errors.CannotMerge("that one was merged into this one")
     for one, other in ((consultation, target), (target, consultation)):
         first = min((at for at in (other.feedback_at, other.bot_at) if at), default=None)
-        if first is not None and first < one.received_at:
+        last_asked = max(stream.opened_at for stream in streams_of(session, one))
+        if first is not None and first < last_asked:
             raise errors.CannotMerge("one was answered before the other's question came")
     data = {"into": target.key}
     return _append(session, consultation, Kind.MERGED, at=at, now=now, by=by, data=data)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from bot import delivery
 from bot.channels import CHANNELS
 from bot.channels.base import Declaration, QuickReplies, SendError, SendFailure, TextLimit, Window
+from bot.intake import known_patron
 from bot.models import Outbox, OutboxState
 from tests.bot.conftest import account_of
 
@@ -252,7 +253,7 @@ def test_what_waited_rides_in_the_passive_reply_and_counts_then(asker, channel):
 
 
 def test_after_the_window_a_patron_with_an_address_gets_mail(asker, channel):
-    asker.conversation.patron.email = "reader@example.edu"
+    known_patron(asker.conversation, now=asker.now).email = "reader@example.edu"
     asker.waits(hours=49)
     row = reply(asker)
     delivery.lease(asker.session, worker="w1", now=asker.now)
@@ -293,7 +294,7 @@ def test_without_an_approved_template_the_next_way_is_taken(asker, monkeypatch):
     monkeypatch.setitem(CHANNELS, "postbox", Herald)
     herald = Herald()
     herald.failing = SendError("no template", failure=SendFailure.PERMANENT)
-    asker.conversation.patron.email = "reader@example.edu"
+    known_patron(asker.conversation, now=asker.now).email = "reader@example.edu"
     asker.waits(hours=49)
     row = reply(asker)
     work(asker, herald)
@@ -381,7 +382,7 @@ def test_on_our_own_widget_a_stored_answer_has_arrived(patron):
 def test_a_late_answer_is_copied_to_the_address_a_widget_patron_left(patron):
     patron.says("我的论文题目合适吗")
     patron.conversation.issued = True
-    patron.conversation.patron.email = "reader@example.edu"
+    known_patron(patron.conversation, now=patron.now).email = "reader@example.edu"
 
     reply(patron)
 
