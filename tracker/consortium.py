@@ -207,6 +207,7 @@ def _members_of(
         at=at,
         keys=lambda name, _: (name,),
         times=False,
+        by_day=False,
     )
     for name in sorted(channels_of(session, library) | set(blocks)):
         count = blocks[name].shares[figure] if name in blocks else None

@@ -4,7 +4,7 @@ Run them in one snapshot of the database, so that rollups and live rows belong t
 Period bounds are inclusive local dates of the library. What happened after `at` is ignored.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -51,6 +51,14 @@ __all__ = [
     "tally",
 ]
 
+OLDEST = "oldest_waiting_at"
+TIMES = ("handed_over", "feedback_times", "answered_times", "withdrawn_times")
+COUNTED = tuple(
+    column.name
+    for column in Rollup.__table__.columns
+    if column.name not in ("library_id", "channel", "day", "settled_at", "hours", "topics")
+    and column.name not in TIMES[1:]
+)
 _FIRST, _LAST = EARLIEST.date(), LATEST.date()  # nothing was received before or after
 Stretch = tuple[date | None, date | None]  # inclusive local dates; None: without bound
 
@@ -81,6 +89,7 @@ def stats(
         at=at,
         channel=channel,
         keys=lambda name, _: (name, TOTAL),
+        by_day=False,
     )
     total = found.pop(TOTAL, None) or Block(at)
     tz = zone(library.timezone)
@@ -105,11 +114,13 @@ def tally(
     channel: str | None = None,
     keys: Callable[[str, date], Iterable[Key]],
     times: bool = True,
+    by_day: bool = True,
 ) -> dict[Key, Block]:
     """The counts of a period, under the keys that `keys` gives each (channel, local day).
 
     Settled days come from rollups. `times` adds each consultation's time to answer, which only
-    the live estimate and percentiles need.
+    the live estimate and percentiles need. Where the keys do not look at the day, say so by
+    `by_day=False`, and the database sums the days.
     """
     found: dict[Key, Block] = {}
 
@@ -120,10 +131,13 @@ def tally(
             yield found[key]
 
     settled, live = settled_and_live(session, library, start=start, end=end, at=at)
-    for row in settled_rows(session, library, settled, channel=channel, times=times):
+    summed = settled_rows if by_day else settled_sums
+    for row in summed(session, library, settled, channel=channel, columns=COUNTED):
         for block in under(row.channel, row.day):
             block.add_rollup(row)
-            if times:
+    if times:
+        for row in settled_rows(session, library, settled, channel=channel, columns=TIMES):
+            for block in under(row.channel, row.day):
                 block.add_times(row)
     tz = zone(library.timezone)
     for item in live_cases(session, library, live, start=start, end=end, at=at, channel=channel):
@@ -342,27 +356,59 @@ def settled_rows(
     days: list[date],
     *,
     channel: str | None,
-    times: bool = False,
+    columns: Sequence[str],
 ) -> Iterator[Any]:
-    """The rollups of those days by channel, as rows with Rollup's columns.
-
-    The times to answer are large, and left out unless asked for.
-    """
-    if not days:
-        return
+    """The rollups of those days by channel: rows of `channel`, `day` and the named columns."""
     wanted = set(days)
-    columns = [c for c in Rollup.__table__.columns if times or not c.name.endswith("_times")]
-    query = select(*columns).where(
-        Rollup.library_id == library.id,
-        Rollup.channel != WHOLE_DAY,
-        Rollup.day >= days[0],
-        Rollup.day <= days[-1],
-    )
-    if channel is not None:
-        query = query.where(Rollup.channel == channel)
-    for row in session.execute(query):
+    named = [getattr(Rollup, name) for name in columns]
+    for row in session.execute(
+        _settled(select(Rollup.channel, Rollup.day, *named), library, days, channel=channel)
+    ):
         if row.day in wanted:
             yield row
+
+
+def settled_sums(
+    session: Session,
+    library: Library,
+    days: list[date],
+    *,
+    channel: str | None,
+    columns: Sequence[str],
+) -> Iterator[Any]:
+    """As `settled_rows`, summed over stretches of days; `day` is the first of each."""
+    named = [
+        (func.min if name == OLDEST else func.sum)(getattr(Rollup, name)).label(name)
+        for name in columns
+    ]
+    for run in _runs(days):
+        first = func.min(Rollup.day).label("day")
+        query = select(Rollup.channel, first, *named).group_by(Rollup.channel)
+        yield from session.execute(_settled(query, library, run, channel=channel))
+
+
+def _settled(
+    query: Select[Any], library: Library, days: list[date], *, channel: str | None
+) -> Select[Any]:
+    query = query.where(
+        Rollup.library_id == library.id,
+        Rollup.channel != WHOLE_DAY,
+        Rollup.day >= (days[0] if days else date.max),
+        Rollup.day <= (days[-1] if days else date.min),
+    )
+    return query if channel is None else query.where(Rollup.channel == channel)
+
+
+def _runs(days: list[date]) -> Iterator[list[date]]:
+    """Stretches of days without a gap, each as its first and last."""
+    run: list[date] = []
+    for day in days:
+        if run and run[-1] != day - timedelta(days=1):
+            yield run
+            run = []
+        run = [run[0], day] if run else [day]
+    if run:
+        yield run
 
 
 def first_day(session: Session, library: Library, fallback: date) -> date:

@@ -73,7 +73,7 @@ def arrivals(
     """How many were received by weekday (Monday first) and hour of the local clock."""
     heat = [[0] * 24 for _ in range(7)]
     tz = zone(library.timezone)
-    for item in _counted(session, library, start=start, end=end, at=at, channel=channel):
+    for item in _counted(session, library, "hours", start=start, end=end, at=at, channel=channel):
         if not isinstance(item, Case):
             for hour, count in enumerate(item.hours):
                 heat[item.day.weekday()][hour] += count
@@ -98,7 +98,7 @@ def by_topic(
     that the bot answered with its interval (`rate`, `low`, `high`).
     """
     sums: dict[str, list[int]] = {}
-    for item in _counted(session, library, start=start, end=end, at=at, channel=channel):
+    for item in _counted(session, library, "topics", start=start, end=end, at=at, channel=channel):
         found = topics([item]) if isinstance(item, Case) else item.topics
         for topic, counts in found.items():
             known = sums.setdefault(topic, [0] * len(TOPIC_COUNTS))
@@ -137,6 +137,7 @@ def arrivals_by_day(
 def _counted(
     session: Session,
     library: Library,
+    column: str,
     *,
     start: date,
     end: date,
@@ -145,5 +146,5 @@ def _counted(
 ) -> Iterator[Any]:
     """Rollups of settled days, and cases of the others."""
     settled, live = settled_and_live(session, library, start=start, end=end, at=at)
-    yield from settled_rows(session, library, settled, channel=channel)
+    yield from settled_rows(session, library, settled, channel=channel, columns=[column])
     yield from live_cases(session, library, live, start=start, end=end, at=at, channel=channel)

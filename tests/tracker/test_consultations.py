@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
@@ -576,6 +576,7 @@ def test_every_row_equals_the_fold_of_its_events(seed: int) -> None:
 
 
 @settings(deadline=None, max_examples=60)
+@example(234354)  # three merged, one of them asked after the answer
 @given(st.integers(0, 10**9))
 def test_no_sequence_of_staff_actions_turns_a_miss_into_a_success(seed: int) -> None:
     day = a_day(seed)
