@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611220542"
+revision = "202611220605"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -229,12 +229,34 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("consultation", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_consultation_conversation", ["library_id", "conversation_id"], unique=False
+            "ix_consultation_conversation",
+            ["library_id", "conversation_id"],
+            unique=False,
+            sqlite_where=sa.text("conversation_id IS NOT NULL"),
+            postgresql_where=sa.text("conversation_id IS NOT NULL"),
         )
-        batch_op.create_index("ix_consultation_due", ["next_due_at"], unique=False)
-        batch_op.create_index("ix_consultation_idle", ["idle_close_at"], unique=False)
+        batch_op.create_index(
+            "ix_consultation_due",
+            ["next_due_at"],
+            unique=False,
+            sqlite_where=sa.text("next_due_at IS NOT NULL"),
+            postgresql_where=sa.text("next_due_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_consultation_idle",
+            ["idle_close_at"],
+            unique=False,
+            sqlite_where=sa.text("idle_close_at IS NOT NULL"),
+            postgresql_where=sa.text("idle_close_at IS NOT NULL"),
+        )
         batch_op.create_index("ix_consultation_late", ["library_id", "last_event_at"], unique=False)
-        batch_op.create_index("ix_consultation_merged", ["library_id", "merged_into"], unique=False)
+        batch_op.create_index(
+            "ix_consultation_merged",
+            ["library_id", "merged_into"],
+            unique=False,
+            sqlite_where=sa.text("merged_into IS NOT NULL"),
+            postgresql_where=sa.text("merged_into IS NOT NULL"),
+        )
         batch_op.create_index("ix_consultation_period", ["library_id", "received_at"], unique=False)
         batch_op.create_index(
             "ix_consultation_queue", ["library_id", "status", "next_due_at"], unique=False
@@ -348,6 +370,9 @@ def upgrade() -> None:
         sa.Column("bot_first", sa.Integer(), nullable=False),
         sa.Column("hours", sa.JSON(), nullable=False),
         sa.Column("topics", sa.JSON(), nullable=False),
+        sa.Column("feedback_times", sa.LargeBinary(), nullable=False),
+        sa.Column("answered_times", sa.LargeBinary(), nullable=False),
+        sa.Column("withdrawn_times", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["library_id"],
             ["library.id"],
@@ -498,6 +523,7 @@ def upgrade() -> None:
         sa.Column("read_position", sa.Integer(), nullable=False),
         sa.Column("state", sa.JSON(), nullable=False),
         sa.Column("windows", sa.JSON(), nullable=False),
+        sa.Column("thread", sa.JSON(), nullable=False),
         sa.Column("last_patron_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -838,6 +864,7 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("original", sa.Text(), nullable=True),
         sa.Column("payload", sa.String(), nullable=True),
         sa.Column("media", sa.String(), nullable=True),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
@@ -1050,11 +1077,27 @@ def downgrade() -> None:
     with op.batch_alter_table("consultation", schema=None) as batch_op:
         batch_op.drop_index("ix_consultation_queue")
         batch_op.drop_index("ix_consultation_period")
-        batch_op.drop_index("ix_consultation_merged")
+        batch_op.drop_index(
+            "ix_consultation_merged",
+            sqlite_where=sa.text("merged_into IS NOT NULL"),
+            postgresql_where=sa.text("merged_into IS NOT NULL"),
+        )
         batch_op.drop_index("ix_consultation_late")
-        batch_op.drop_index("ix_consultation_idle")
-        batch_op.drop_index("ix_consultation_due")
-        batch_op.drop_index("ix_consultation_conversation")
+        batch_op.drop_index(
+            "ix_consultation_idle",
+            sqlite_where=sa.text("idle_close_at IS NOT NULL"),
+            postgresql_where=sa.text("idle_close_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_consultation_due",
+            sqlite_where=sa.text("next_due_at IS NOT NULL"),
+            postgresql_where=sa.text("next_due_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_consultation_conversation",
+            sqlite_where=sa.text("conversation_id IS NOT NULL"),
+            postgresql_where=sa.text("conversation_id IS NOT NULL"),
+        )
 
     op.drop_table("consultation")
     op.drop_table("channel_presence")
