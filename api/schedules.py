@@ -40,9 +40,21 @@ def read_calendar(path: Path, *, timezone: str | None = None) -> dict[str, Any]:
         raise UnreadableCalendar(f"{path.name} must hold an object with tz, versions, exceptions.")
     if timezone is not None:
         document.setdefault("tz", timezone)
-    plain: dict[str, Any] = json.loads(json.dumps(document, default=str))  # YAML reads dates
+    plain: dict[str, Any] = _plain(document)
     Calendar.from_document(plain)
     return plain
+
+
+def _plain(found: Any) -> Any:
+    """What was written, where YAML took it for a date or, unquoted, 13:30 for 810 minutes."""
+    if isinstance(found, dict):
+        return {_plain(key): _plain(value) for key, value in found.items()}
+    if isinstance(found, list):
+        is_span = len(found) == 2 and all(isinstance(end, int | str) for end in found)
+        if is_span:
+            return [_clock(end) if isinstance(end, int) else end for end in found]
+        return [_plain(value) for value in found]
+    return found.isoformat() if isinstance(found, date) else found
 
 
 def weekly_calendar(timezone: str, weekly: Weekly) -> dict[str, Any]:
