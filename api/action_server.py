@@ -68,6 +68,10 @@ class AccountDesk:
         self._state = state
         self._account_id = account.id
 
+    def warm(self) -> None:
+        """Learn the library's knowledge now, so that the first patron does not wait for it."""
+        self._gather()
+
     @property
     def token(self) -> str | None:
         """What Rasa must send with each call, as the account is now."""

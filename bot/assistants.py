@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from bot.conversation import HOURS_TAG
 from bot.desk import Desk
-from bot.hearing import Signal, fold, signals
+from bot.hearing import Signal, signals
 from bot.intake import Turn, locked_conversation, receive
 from bot.messages import Inbound, InboundKind, Reply, ReplyKind
 from bot.models import ChannelAccount, Conversation, Inbox, Outbox, OutboxState, Patron
@@ -111,7 +111,7 @@ def hand_over(
     text = inbound.text
     if is_known(session, account, inbound.dedupe_key):
         text = desk.phrases(conversation.language).say("ask_person")
-    elif inbound.payload is None and fold(text):
+    elif inbound.payload is None:
         conversation.language = detect_language(text, fallback=conversation.language)
     asked = replace(
         inbound,
@@ -144,9 +144,12 @@ def opening_hours(
     if entry is None or not entry.answers or inbound.payload is not None:
         return take(session, desk, account, inbound, language=language, now=now)
     conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
-    if fold(inbound.text):
-        conversation.language = detect_language(inbound.text, fallback=conversation.language)
-    asked = replace(inbound, kind=InboundKind.CHOICE, payload=f"/entry {entry.id}")
+    text = inbound.text
+    if text.startswith("/"):  # a button's payload, in which nobody wrote anything
+        text = entry.title(conversation.language)
+    else:
+        conversation.language = detect_language(text, fallback=conversation.language)
+    asked = replace(inbound, text=text, kind=InboundKind.CHOICE, payload=f"/entry {entry.id}")
     return take(session, desk, account, asked, language=language, now=now)
 
 

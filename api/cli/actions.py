@@ -37,6 +37,7 @@ def actions(
     state = create_state(settings)
     try:
         desk = AccountDesk(state, account_for(state, account))
+        desk.warm()
         if not grpc:
             _serve(create_action_app(desk), host or settings.host, port)
             return
