@@ -21,6 +21,7 @@ MODULES = {
     "calendar": "calendar",
     "consultations": "consultations",
     "stats": "stats",
+    "report": "report",
     "audit": "audit",
     "token": "token",
     "backup": "backup",

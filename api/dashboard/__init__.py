@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.dashboard import around, cases, knowledge, rates
+from api.dashboard import around, cases, knowledge, rates, report
 
 router = APIRouter()
-for part in (rates, cases, knowledge, around):
+for part in (rates, cases, report, knowledge, around):
     router.include_router(part.router)
