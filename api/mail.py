@@ -2,6 +2,7 @@
 
 import smtplib
 import ssl
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import make_msgid
@@ -34,7 +35,7 @@ def letter_to(
     message = EmailMessage()
     try:
         message["To"] = Address(addr_spec=address)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, HeaderParseError) as error:
         reason = "this is no e-mail address"
         raise SendError(reason, failure=SendFailure.PERMANENT) from error
     domain = sender.rpartition("@")[2].strip("> ") or "localhost"
