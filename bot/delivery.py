@@ -6,7 +6,7 @@ sending means that a worker died: what may then be repeated depends on the chann
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import cast
@@ -283,7 +283,7 @@ def _job(row: Outbox) -> Job:
         row.id,
         conversation.account_id,
         to,
-        Reply.from_dict(row.reply),
+        replace(Reply.from_dict(row.reply), thread=conversation.thread or None),
         row.key,
         row.via,
         row.attempts,

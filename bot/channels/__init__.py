@@ -2,6 +2,7 @@
 
 from bot.channels.base import Channel
 from bot.channels.douyin import Douyin
+from bot.channels.email import Email
 from bot.channels.rasa import Rasa, RasaCallback
 from bot.channels.rasa_server import RasaServer
 from bot.channels.telegram import Telegram
@@ -15,6 +16,7 @@ from bot.channels.zalo import Zalo
 
 CHANNELS: dict[str, type[Channel]] = {
     Douyin.kind: Douyin,
+    Email.kind: Email,
     Rasa.kind: Rasa,
     RasaCallback.kind: RasaCallback,
     RasaServer.kind: RasaServer,

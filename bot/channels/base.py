@@ -98,6 +98,7 @@ class Declaration:
     secret_settings: tuple[str, ...]
     optional_settings: tuple[str, ...] = ()
     typing: bool = False
+    automatic_an_hour: int | None = None  # replies to one patron that no person wrote
     stored: bool = False  # our own log is the channel: what is stored has been accepted
     late_only_to_issued: bool = False  # late answers go only to patron ids that we made
     built_in: bool = False  # exists in every library without being added

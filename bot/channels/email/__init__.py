@@ -1,0 +1,5 @@
+"""E-mail: a mailbox that is read, and answers in the same thread."""
+
+from bot.channels.email.channel import Email
+
+__all__ = ["Email"]
