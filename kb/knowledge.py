@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import date
@@ -49,9 +49,7 @@ class KnowledgeBase:
             self._recall_or_learn(cache, owner)
 
     def _recall_or_learn(self, cache: Path, owner: str) -> None:
-        entries = [entry.as_document() for entry in self.entries]
-        concepts = [concept.as_document() for concept in self.concepts]
-        directory = cache / f"{owner}-{store.key_of([entries, concepts])}"
+        directory = cache / f"{owner}-{store.key_of(self._learned_from())}"
         found = store.load(directory)
         if found is not None:
             self.matcher.restore(phrasings(self.entries), *found)
@@ -59,6 +57,15 @@ class KnowledgeBase:
         self.matcher.fit(phrasings(self.entries), answers(self.entries))
         store.save(directory, *self.matcher.state())
         store.forget_others(directory)
+
+    def _learned_from(self) -> Iterator[str]:
+        """Every text that the matcher learns from, with what it belongs to."""
+        for text in (*phrasings(self.entries), *answers(self.entries)):
+            yield text.entry
+            yield text.lang
+            yield text.text
+        for concept in self.concepts:
+            yield str(concept.as_document())
 
     @classmethod
     def from_file(cls, path: Path, *, cache: Path | None = None) -> "KnowledgeBase":
@@ -77,7 +84,10 @@ class KnowledgeBase:
         wanted = tuple(entries)
         after = {entry.id: entry for entry in wanted}
         keys = {
-            key for key in self._by_key.keys() | after.keys() if self.entry(key) != after.get(key)
+            key
+            for key in self._by_key.keys() | after.keys()
+            if self._by_key.get(key) is not after.get(key)
+            and self._by_key.get(key) != after.get(key)
         }
         if len(keys) > _FEW or not self._by_key or not after:
             return None

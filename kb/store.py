@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -62,10 +62,11 @@ def forget_others(directory: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def key_of(documents: Any) -> str:
-    """A name for what was learned from these documents by this very code."""
-    text = json.dumps(documents, ensure_ascii=False, sort_keys=True, default=str)
-    return sha256(f"{_code()}{text}".encode()).hexdigest()[:24]
+def key_of(texts: Iterable[str]) -> str:
+    """A name for what was learned from these texts by this very code."""
+    # A unit separator between them: "ab", "c" must not be "a", "bc".
+    whole = "\x1f".join([_code(), *texts])
+    return sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 @cache
