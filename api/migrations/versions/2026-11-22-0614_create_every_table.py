@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611220605"
+revision = "202611220614"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -68,6 +68,32 @@ def upgrade() -> None:
         )
         batch_op.create_index("ix_sign_in_attempt_at", ["at"], unique=False)
 
+    op.create_table(
+        "alert_destination",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("language", sa.Text(), nullable=False),
+        sa.Column("wants_digest", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_alert_destination_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_destination")),
+        sa.UniqueConstraint(
+            "library_id", "name", name=op.f("uq_alert_destination_library_id_name")
+        ),
+    )
     op.create_table(
         "calendar",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -407,6 +433,55 @@ def upgrade() -> None:
     with op.batch_alter_table("staff", schema=None) as batch_op:
         batch_op.create_index(
             batch_op.f("ix_staff_library_id_role"), ["library_id", "role"], unique=False
+        )
+
+    op.create_table(
+        "alert_message",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "library_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "destination_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+        sa.Column("email", sa.Text(), nullable=True),
+        sa.Column("once", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("leased_by", sa.Text(), nullable=True),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["destination_id"],
+            ["alert_destination.id"],
+            name=op.f("fk_alert_message_destination_id_alert_destination"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["library_id"],
+            ["library.id"],
+            name=op.f("fk_alert_message_library_id_library"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_message")),
+        sa.UniqueConstraint("library_id", "once", name=op.f("uq_alert_message_library_id_once")),
+    )
+    with op.batch_alter_table("alert_message", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_alert_message_destination_id"), ["destination_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_alert_message_state_next_attempt_at"),
+            ["state", "next_attempt_at"],
+            unique=False,
         )
 
     op.create_table(
@@ -1059,6 +1134,11 @@ def downgrade() -> None:
 
     op.drop_table("api_token")
     op.drop_table("answer_audit")
+    with op.batch_alter_table("alert_message", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_alert_message_state_next_attempt_at"))
+        batch_op.drop_index(batch_op.f("ix_alert_message_destination_id"))
+
+    op.drop_table("alert_message")
     with op.batch_alter_table("staff", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_staff_library_id_role"))
 
@@ -1107,6 +1187,7 @@ def downgrade() -> None:
 
     op.drop_table("channel_account")
     op.drop_table("calendar")
+    op.drop_table("alert_destination")
     with op.batch_alter_table("sign_in_attempt", schema=None) as batch_op:
         batch_op.drop_index("ix_sign_in_attempt_at")
         batch_op.drop_index(batch_op.f("ix_sign_in_attempt_account_at"))
