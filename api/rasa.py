@@ -13,7 +13,7 @@ from api.errors import NotFound
 from api.libraries import default_library
 from api.state import State, state_of
 from api.webhooks import take_push
-from bot.channels.rasa import RasaCallback
+from bot.channels.rasa_callback import RasaCallback
 from bot.messages import WebhookRequest, WebhookResponse
 from bot.models import ChannelAccount
 from kb.text import detect_language

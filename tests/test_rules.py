@@ -25,6 +25,8 @@ POLICIES = re.compile(
 OPEN_POSTS = {  # what anybody may send without a form of ours, each protected in its own way
     "/channels/{kind}/{name}": "the platform's signature",
     "/webhooks/rest/webhook": "no cookie is read",
+    "/webhooks/callback/webhook": "the account's token, no cookie is read",
+    "/model/parse": "changes nothing",
     "/widget/{slug}/sessions": "no cookie is read",
     "/widget/{slug}/messages": "a signed session, no cookie",
     "/widget/{slug}/read": "a signed session, no cookie",

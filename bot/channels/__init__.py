@@ -3,7 +3,8 @@
 from bot.channels.base import Channel
 from bot.channels.douyin import Douyin
 from bot.channels.email import Email
-from bot.channels.rasa import Rasa, RasaCallback
+from bot.channels.rasa import Rasa
+from bot.channels.rasa_callback import RasaCallback
 from bot.channels.rasa_server import RasaServer
 from bot.channels.telegram import Telegram
 from bot.channels.viber import Viber

@@ -1,7 +1,6 @@
-"""Rasa's REST, Socket.IO and callback channels, as existing Rasa clients speak them."""
+"""Rasa's REST and Socket.IO channels, as existing Rasa chat widgets speak them."""
 
-from bot.channels.rasa.callback import RasaCallback
 from bot.channels.rasa.channel import Rasa, bot_messages
 from bot.channels.rasa.uttered import uttered
 
-__all__ = ["Rasa", "RasaCallback", "bot_messages", "uttered"]
+__all__ = ["Rasa", "bot_messages", "uttered"]

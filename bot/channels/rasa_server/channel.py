@@ -5,11 +5,12 @@ Facts below are of Rasa 3.6.21, seen on the wire and in its source.
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -38,6 +39,8 @@ LATEST = "latest"  # Rasa's name for wherever the patron wrote last
 # Rasa cannot write to these by itself: it takes the message and nobody ever sees it.
 UNREACHABLE = frozenset({"", "rest", "cmdline"})
 REPLY, AUTHOR = "refdesk_reply", "refdesk_author"  # entities of a triggered intent
+# Rasa 3.6 does not decode its paths: an id with anything else in it would be another one.
+_ADDRESSABLE = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[A-Za-z0-9._~@:!$&'()*+,;=/-]+")
 _SWITCH = {"on": True, "off": False}
 
 
@@ -123,6 +126,8 @@ class RasaServer:
         """
         if not self._url:
             self._cannot("This assistant has no url to push to.")
+        if not _ADDRESSABLE.fullmatch(to):
+            self._cannot("Rasa's interface cannot name a conversation with such an id.")
         tracker = self._ask("GET", to, "tracker", {"include_events": "AFTER_RESTART"})
         channel = words(tracker, "latest_input_channel")
         if self._output == LATEST and channel in UNREACHABLE:
@@ -151,6 +156,8 @@ class RasaServer:
         It is not paused where Rasa could not write to the patron by itself: there nobody
         would say a word any more.
         """
+        if not _ADDRESSABLE.fullmatch(to):
+            return Followed((), paused=False)
         tracker = self._ask("GET", to, "tracker", {"include_events": "AFTER_RESTART"})
         if self._output == LATEST and words(tracker, "latest_input_channel") in UNREACHABLE:
             paused = False
@@ -177,7 +184,7 @@ class RasaServer:
     def _ask(
         self, method: str, to: str, what: str, query: Mapping[str, str], *, body: Json | None = None
     ) -> Json:
-        path = f"/conversations/{quote(to, safe='')}/{what}"
+        path = f"/conversations/{to}/{what}"
         return answered(self._call(method, path, query=query, body=body))
 
     def _call(
