@@ -12,6 +12,7 @@ from api.accounts import (
 from api.crypto import Keyring
 from api.db import Database
 from api.errors import BadRequest, UnreadableSecret
+from api.libraries import add_library
 from api.state import State
 from tests.api.conftest import Libraries
 from tests.conftest import MONDAY
@@ -112,8 +113,6 @@ def test_only_channels_that_can_be_added_are(
 
 
 def test_a_built_in_account_is_made_once(each_database: Database) -> None:
-    from api.libraries import add_library  # noqa: PLC0415
-
     with each_database.transaction() as session:
         library = add_library(session, "north", name="North", timezone="Asia/Shanghai", now=MONDAY)
         ids = {built_in_account(session, library, "web", now=MONDAY).id for _ in range(2)}

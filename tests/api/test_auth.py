@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from api.auth import StaffMember, require, safe_next
+from api.auth import StaffMember, cookie_name, require, safe_next
 from api.db import Database
 from api.models import Role, Staff, StaffSession
 from api.staff import disable, make_password_link, staff_by_email
@@ -317,8 +317,6 @@ def test_passwords_are_kept_as_argon2id_only(libraries: Libraries, database: Dat
 
 
 def test_over_tls_the_cookie_is_bound_to_this_host(state: State) -> None:
-    from api.auth import cookie_name  # noqa: PLC0415
-
     secure = state.settings.model_copy(update={"base_url": "https://ask.example.org"})
 
     assert cookie_name(state) == "refdesk"

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.accounts import built_in_account
 from api.db import Database
 from api.privacy import erase_again, erase_patron, forget_old
 from api.state import State
@@ -21,8 +22,6 @@ CANARY = "canary-7f3a"
 
 def say(state: State, library_id: int, patron: str, text: str) -> None:
     """A patron of the Rasa channel writes."""
-    from api.accounts import built_in_account  # noqa: PLC0415
-
     now = state.clock()
     with state.database.transaction() as session:
         desk = state.desks.of(session, library_id, now=now)

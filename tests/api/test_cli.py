@@ -1,0 +1,396 @@
+"""The command line as people and scripts meet it."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from api.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+CALENDAR = {
+    "versions": [{"valid_from": "2020-01-01", "weekly": {"mon": [["09:00", "17:00"]]}}],
+    "exceptions": {},
+}
+KB = """
+entries:
+  - id: renew-book
+    category: circulation
+    questions: {zh: [怎么续借图书], en: [How do I renew a book]}
+    answers: {zh: 登录后点续借。, en: Sign in and press Renew.}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in an installation of its own: exit code, output, errors."""
+    monkeypatch.setenv("REFDESK_DATABASE_URL", f"sqlite:///{tmp_path / 'var' / 'refdesk.db'}")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["refdesk", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        code = left.value.code
+        return (code if isinstance(code, int) else int(code is not None)), *captured
+
+    return call
+
+
+@pytest.fixture
+def north(run: Run, tmp_path: Path) -> Run:
+    """An installation with one library."""
+    calendar = tmp_path / "desk.yaml"
+    calendar.write_text(yaml.safe_dump(CALENDAR))
+    code, _, errors = run(
+        *("library", "add", "north", "--name", "North", "--timezone", "Asia/Shanghai"),
+        *("--calendar", calendar),
+    )
+    assert code == 0, errors
+    return run
+
+
+def fine(result: tuple[int, str, str]) -> str:
+    """What a command that succeeded printed."""
+    code, output, errors = result
+    assert code == 0, errors
+    return output
+
+
+def refused(result: tuple[int, str, str]) -> str:
+    """The sentence with which a command failed."""
+    code, output, errors = result
+    assert code == 1, output
+    assert "Traceback" not in errors
+    return errors
+
+
+def test_a_new_installation_needs_no_set_up(north: Run) -> None:
+    listed = json.loads(fine(north("library", "list", "--json")))
+
+    assert listed == [
+        {
+            "slug": "north",
+            "name": "North",
+            "timezone": "Asia/Shanghai",
+            "languages": ["zh", "en", "vi"],
+            "calendars": ["desk"],
+        }
+    ]
+    assert fine(north("db", "check"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("north",), "exists already"),
+        (("North East",), "no short name"),
+        (("west", "--timezone", "UTC+8"), "no time zone"),
+        (("west", "--languages", "zh,fr"), "Languages are zh, en, vi"),
+        (("west", "--calendar", "none.yaml"), "No such file"),
+    ],
+)
+def test_a_library_that_cannot_be_is_refused_in_a_sentence(
+    north: Run, arguments: tuple[str, ...], sentence: str
+) -> None:
+    slug, *rest = arguments
+    common = ("--name", "X", "--timezone", "Asia/Shanghai")
+
+    assert sentence in refused(north("library", "add", slug, *common, *rest))
+
+
+def test_a_library_is_removed_with_all_that_is_its(north: Run, tmp_path: Path) -> None:
+    (tmp_path / "kb.yaml").write_text(KB)
+    fine(north("kb", "import", tmp_path / "kb.yaml"))
+
+    fine(north("library", "remove", "north", "--yes"))
+
+    assert json.loads(fine(north("library", "list", "--json"))) == []
+    assert "no library" in refused(north("library", "remove", "north")).lower()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("kb",),
+        ("nothing",),
+        ("library", "add"),
+        ("stats", "--from", "yesterday"),
+        ("stats", "--at", "2026-11-23T10:00"),
+        ("staff", "add", "a@b.org", "--role", "king"),
+        ("demo", "--days", "0"),
+        ("serve", "--port", "0"),
+        ("serve", "--workers", "2"),
+        ("channel", "add", "wechat", "x", "--set", "token"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_call_ends_with_code_2(run: Run, arguments: tuple[str, ...]) -> None:
+    code, _, errors = run(*arguments)
+
+    assert code == 2 or not arguments
+    assert "Traceback" not in errors
+
+
+# --- knowledge base ----------------------------------------------------------------------
+
+
+def test_entries_go_in_and_out(north: Run, tmp_path: Path) -> None:
+    (tmp_path / "kb.yaml").write_text(KB)
+
+    planned = json.loads(fine(north("kb", "import", tmp_path / "kb.yaml", "--dry-run", "--json")))
+    done = json.loads(fine(north("kb", "import", tmp_path / "kb.yaml", "--json")))
+    again = json.loads(fine(north("kb", "import", tmp_path / "kb.yaml", "--json")))
+    fine(north("kb", "export", tmp_path / "out.yaml"))
+
+    assert planned["added"] == done["added"] == again["unchanged"] == ["renew-book"]
+    exported = yaml.safe_load((tmp_path / "out.yaml").read_text())["entries"]
+    assert exported == yaml.safe_load(KB)["entries"]
+
+
+def test_a_file_with_bad_rows_changes_nothing_and_every_row_is_named(
+    north: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "kb.yaml").write_text(
+        KB + "  - id: Not Kebab\n    category: x\n  - category: y\n    questions: {en: [a]}\n"
+    )
+
+    errors = refused(north("kb", "import", tmp_path / "kb.yaml"))
+
+    assert "Not Kebab" in errors
+    assert "id is missing" in errors
+    fine(north("kb", "export", tmp_path / "out.jsonl"))
+    assert (tmp_path / "out.jsonl").read_text() == ""
+
+
+def test_evaluation_needs_no_database(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "kb.yaml").write_text(KB)
+    asked = [
+        {"text": "怎么续借", "lang": "zh", "topic": "renew-book"},
+        {"text": "what is the weather on Mars", "lang": "en", "topic": None},
+    ]
+    queries, predicted = tmp_path / "queries.jsonl", tmp_path / "out.jsonl"
+    queries.write_text("\n".join(json.dumps(each, ensure_ascii=False) for each in asked))
+
+    scores = json.loads(
+        fine(
+            run(
+                *("kb", "evaluate", queries, "--kb", tmp_path / "kb.yaml"),
+                *("--predictions", predicted, "--json"),
+            )
+        )
+    )
+
+    lines = [json.loads(line) for line in predicted.read_text().splitlines()]
+    assert scores
+    assert [line["text"] for line in lines] == [each["text"] for each in asked]
+    assert lines[0]["candidates"][0]["entry"] == "renew-book"
+    assert not (tmp_path / "var" / "refdesk.db").exists()
+
+
+def test_evaluation_starts_without_the_web_and_the_database() -> None:
+    code = (
+        "import sys, api.cli.kb, kb.evaluate\n"
+        "heavy = {'fastapi', 'uvicorn', 'alembic', 'api.db', 'api.app'} & set(sys.modules)\n"
+        "print(*sorted(heavy))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout.strip()) == (0, "")
+
+
+def test_a_question_is_explained(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "kb.yaml").write_text(KB)
+
+    found = json.loads(fine(run("ask", "怎么续借图书", "--kb", tmp_path / "kb.yaml", "--json")))
+
+    assert found["candidates"][0]["entry"] == "renew-book"
+    assert found["nearest"][0]["phrasing"] == "怎么续借图书"
+    assert "renew-book" in fine(run("ask", "怎么续借图书", "--kb", tmp_path / "kb.yaml"))
+
+
+# --- channels and staff ------------------------------------------------------------------
+
+WECHAT = (
+    *("--set", "token=readingRoom7", "--set", "app_id=wx5d1f0c7e9a2b4c68"),
+    *("--set", "encoding_aes_key=Qm9va3NoZWxmV2luZG93TGFtcERlc2tRdWlldEhvdXb"),
+    *("--set", "app_secret=demo-secret-not-real"),
+)
+
+
+def test_the_last_line_of_adding_a_channel_is_its_path(north: Run) -> None:
+    output = fine(north("channel", "add", "wechat", "main", *WECHAT))
+
+    assert output.splitlines()[-1] == "/channels/wechat/main"
+
+
+def test_secrets_of_a_channel_are_not_shown(north: Run) -> None:
+    fine(north("channel", "add", "wechat", "main", *WECHAT))
+
+    shown = fine(north("channel", "show", "main", "--json"))
+    listed = fine(north("channel", "list", "--json"))
+
+    assert "demo-secret-not-real" not in shown + listed
+    assert "Qm9va3" not in shown + listed
+    assert json.loads(shown)["settings"]["app_id"] == "wx5d1f0c7e9a2b4c68"
+    assert json.loads(listed)[0]["webhook"] == "/channels/wechat/main"
+
+
+def test_a_channel_is_removed(north: Run) -> None:
+    fine(north("channel", "add", "wechat", "main", *WECHAT))
+
+    fine(north("channel", "remove", "main", "--yes"))
+
+    assert json.loads(fine(north("channel", "list", "--json"))) == []
+    assert refused(north("channel", "show", "main"))
+
+
+def test_staff_get_a_link_or_a_password_that_works_once_it_is_set(north: Run) -> None:
+    linked = json.loads(
+        fine(north("staff", "add", "li@example.org", "--role", "librarian", "--json"))
+    )
+    made = json.loads(
+        fine(north("staff", "reset-password", "li@example.org", "--generate", "--json"))
+    )
+    listed = json.loads(fine(north("staff", "list", "--json")))
+
+    assert linked["link"].startswith("http://127.0.0.1:8000/set-password/")
+    assert len(made["password"]) >= 12
+    assert listed == [
+        {
+            "email": "li@example.org",
+            "name": "li",
+            "role": "librarian",
+            "library": "north",
+            "disabled": False,
+        }
+    ]
+
+
+def test_a_token_is_shown_once(north: Run) -> None:
+    made = json.loads(fine(north("token", "add", "dashboard", "--role", "manager", "--json")))
+    listed = fine(north("token", "list", "--json"))
+
+    assert made["token"].startswith("refdesk_")
+    assert made["token"] not in listed
+    fine(north("token", "revoke", made["id"]))
+
+
+def test_what_the_command_line_did_is_in_the_audit_log(north: Run) -> None:
+    fine(north("staff", "add", "li@example.org", "--role", "librarian"))
+
+    entries = json.loads(fine(north("audit", "list", "--json")))
+    head = json.loads(fine(north("audit", "verify", "--json")))
+
+    assert [entry["action"] for entry in entries] == ["staff.add", "library.add"]
+    assert entries[0]["actor"].startswith("cli")
+    assert head["ok"]
+    assert refused(north("audit", "verify", "--anchor", "7:abc"))
+
+
+# --- calendars, history, figures ---------------------------------------------------------
+
+
+def test_calendars_and_closings_come_from_files(north: Run, tmp_path: Path) -> None:
+    closings = tmp_path / "closings.ics"
+    closings.write_text(
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:1\r\n"
+        "DTSTART;VALUE=DATE:20261228\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
+        newline="",
+    )
+
+    assert "version 2" in fine(north("calendar", "import", closings))
+    assert "no calendar" in refused(north("calendar", "import", closings, "--name", "building"))
+
+
+def test_cases_are_answered_from_their_inputs(run: Run, tmp_path: Path) -> None:
+    cases = {
+        "calendars": {"desk": {**CALENDAR, "tz": "Asia/Shanghai"}},
+        "cases": [
+            {
+                "id": "a",
+                "calendar": "desk",
+                "received_at": "2026-11-23T02:00:00Z",
+                "answered_at": "2026-11-23T03:00:00Z",
+                "expect": {"open_seconds": -1},
+            }
+        ],
+    }
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+
+    found = json.loads(fine(run("calendar", "evaluate", tmp_path / "cases.json", "--json")))
+
+    assert found["a"]["open_seconds"] == 3600
+    assert found["a"]["within_24h"] is True
+    (tmp_path / "wrong.json").write_text("{}")
+    assert "no case file" in refused(run("calendar", "evaluate", tmp_path / "wrong.json"))
+
+
+def test_history_goes_in_and_out_and_is_counted(north: Run, tmp_path: Path) -> None:
+    row = {
+        "id": "c1",
+        "library": "north",
+        "channel": "wechat",
+        "received_at": "2026-11-02T10:00:00+08:00",
+        "events": [
+            {"at": "2026-11-02T10:00:00+08:00", "kind": "message", "by": "patron", "text": "?"},
+            {"at": "2026-11-02T11:00:00+08:00", "kind": "feedback", "by": "li", "text": "!"},
+        ],
+    }
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(json.dumps(row))
+
+    counts = json.loads(fine(north("consultations", "import", source, "--json")))
+    figures = json.loads(fine(north("stats", "--at", "2026-11-22T00:00:00Z", "--json")))
+    fine(north("consultations", "export", out, "--no-text"))
+
+    assert counts["added"] == 1
+    assert figures["channels"]["wechat"]["answered_within_24h"]["within"] == 1
+    assert "text" not in out.read_text()
+    assert "wechat" in fine(north("stats"))
+
+
+def test_history_with_bad_rows_changes_nothing(north: Run, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "c1"}\nnot json\n')
+
+    errors = refused(north("consultations", "import", source))
+
+    assert "row 1" in errors
+    assert "row 2" in errors
+
+
+def test_a_backup_is_restored(north: Run, tmp_path: Path) -> None:
+    fine(north("backup", tmp_path / "copy.db"))
+    fine(north("library", "remove", "north", "--yes"))
+
+    fine(north("restore", tmp_path / "copy.db", "--yes"))
+
+    assert json.loads(fine(north("library", "list", "--json")))[0]["slug"] == "north"
+
+
+def test_a_database_of_another_version_is_not_touched(north: Run, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "var" / "refdesk.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'older'")
+    connection.close()
+
+    assert "refdesk db upgrade" in refused(north("library", "list"))
+
+
+def test_a_wrong_setting_stops_a_command_with_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFDESK_PORT", "many")
+
+    assert refused(run("library", "list")).startswith("REFDESK_PORT is wrong")
+
+
+def test_an_unknown_patron_cannot_be_erased(north: Run) -> None:
+    assert "Nothing is kept" in refused(north("erase", "--channel", "rasa", "--patron", "ann"))
