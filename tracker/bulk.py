@@ -47,6 +47,16 @@ def widen_cache(session: Session) -> None:
         connection.exec_driver_sql(f"PRAGMA cache_size = -{IMPORT_CACHE_KIB}")
 
 
+def refresh_plans(session: Session) -> None:
+    """Tell PostgreSQL how the tables have grown in this transaction, which it cannot see.
+
+    Without it a thousand look-ups by key are planned for an empty table, and crawl.
+    """
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("ANALYZE consultation, event")
+
+
 class Written(NamedTuple):
     """What one batch wrote."""
 

@@ -25,6 +25,7 @@ from tracker.fold import CAUSE, EARLIEST, LATEST, EventData, Kind, Stream
 from tracker.models import Consultation, Event, Library
 
 BATCH = 2_000
+PLAN_ANEW = frozenset(2 + 4**power for power in range(12))  # batches: 3, 6, 18, 66 ...
 LONGEST_ROW = 1_000_000  # bytes
 LONGEST_NAME = 255
 CSV_COLUMNS = ("id", "library", "channel", "received_at", "feedback_at", "closed_at", "by")
@@ -119,6 +120,7 @@ class _Import:
         self.batch: dict[tuple[int, str], Incoming] = {}
         self.bad: list[tuple[int, str]] = []
         self.bad_count = 0
+        self.batches = 0
 
     def take(self, number: int, row: Any) -> None:
         """Read one row; write the batch when it is full, unless the file is refused anyway."""
@@ -159,6 +161,9 @@ class _Import:
         for incoming in self.batch.values():
             by_library.setdefault(incoming.library, []).append(incoming.stream)
         self.batch = {}
+        self.batches += 1
+        if self.batches in PLAN_ANEW:
+            bulk.refresh_plans(self.session)
         for slug, streams in by_library.items():
             library = self.libraries[slug]
             written = bulk.write(
