@@ -1,8 +1,9 @@
-"""Tell staff by e-mail that somebody waits: an unwatched desk misses the day.
+"""Tell staff that somebody waits: an unwatched desk misses the day.
 
 An alert names channel and times and links to the desk; what the patron wrote stays there.
 Each consultation is told of once per reason: when it has waited a while, when it is urgent,
-and when it is overdue.
+when it is due soon, and when it is overdue. E-mails are written here, messages to group
+robots and programs in api/announcements.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,8 @@ from tracker.models import Consultation, Library
 from tracker.queue import waiting
 
 WAITING_MINUTES = 15
-URGENT, WAITING, OVERDUE = "urgent", "waiting", "overdue"
+SOON_MINUTES = 60
+URGENT, WAITING, DUE_SOON, OVERDUE = "urgent", "waiting", "due_soon", "overdue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,11 @@ def claim(session: Session, library: Library, *, now: datetime) -> list[Waiting]
 
     Claimed before the e-mail goes, so that of several workers only one sends it.
     """
-    minutes = int(library.settings.get("alert_minutes", WAITING_MINUTES))
+    patience = timedelta(minutes=int(library.settings.get("alert_minutes", WAITING_MINUTES)))
+    soon = timedelta(minutes=int(library.settings.get("alert_soon_minutes", SOON_MINUTES)))
     claimed = []
     for consultation in waiting(session, library.id, now=now):
-        reason = _reason(consultation, timedelta(minutes=minutes), now)
+        reason = _reason(consultation, patience, soon, now)
         if reason is not None and _claim(session, consultation, reason, now):
             claimed.append(
                 Waiting(
@@ -93,13 +96,17 @@ def letters(
     ]
 
 
-def _reason(consultation: Consultation, patience: timedelta, now: datetime) -> str | None:
+def _reason(
+    consultation: Consultation, patience: timedelta, soon: timedelta, now: datetime
+) -> str | None:
     since = consultation.waiting_since or consultation.received_at
     promised = consultation.promised_at
     if since + DAY < now or (promised is not None and promised < now):
         return OVERDUE
     if consultation.urgent:
         return URGENT
+    if since + DAY <= now + soon or (promised is not None and promised <= now + soon):
+        return DUE_SOON
     if consultation.assigned_to is None and since + patience <= now:
         return WAITING
     return None
@@ -123,7 +130,7 @@ def _claim(session: Session, consultation: Consultation, reason: str, now: datet
 def _letter(person: Staff, library: Library, told: Sequence[Waiting], base_url: str) -> Alert:
     zone = ZoneInfo(library.timezone)
     facts = {"library": library.name, "count": len(told)}
-    lines = [_line(person.language, each, zone) for each in told]
+    lines = [line(person.language, each, zone) for each in told]
     return Alert(
         person.email,
         letter(person.language, "waiting_subject", **facts),
@@ -137,7 +144,8 @@ def _letter(person: Staff, library: Library, told: Sequence[Waiting], base_url: 
     )
 
 
-def _line(language: str | None, each: Waiting, zone: ZoneInfo) -> str:
+def line(language: str | None, each: Waiting, zone: ZoneInfo) -> str:
+    """One waiting consultation in a message: channel and times, never what was asked."""
     received = each.received_at.astimezone(zone)
     facts = {"channel": each.channel, "received": f"{received:%Y-%m-%d %H:%M}"}
     if each.reason == URGENT:

@@ -125,7 +125,7 @@ class StaffAlert(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
     consultation_id: Mapped[int] = mapped_column(ForeignKey("consultation.id", ondelete="CASCADE"))
-    reason: Mapped[str] = mapped_column(Text)  # waiting, overdue or urgent
+    reason: Mapped[str] = mapped_column(Text)  # waiting, urgent, due_soon or overdue
     sent_at: Mapped[datetime]
 
 
@@ -139,3 +139,53 @@ class Erasure(Base):
     library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
     patron_hash: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime]
+
+
+class AlertDestination(Base):
+    """A group robot or a program that is told when somebody waits."""
+
+    __tablename__ = "alert_destination"
+    __table_args__ = (UniqueConstraint("library_id", "name"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)  # a kind of api.robots
+    host: Mapped[str] = mapped_column(Text)  # of its address, which itself is a secret
+    sealed: Mapped[str] = mapped_column(Text)  # address and secret, encrypted
+    language: Mapped[str] = mapped_column(Text)
+    wants_digest: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]  # it said that it is gone
+    problem: Mapped[str | None] = mapped_column(Text)  # of the last attempt
+
+
+class AlertMessage(Base):
+    """One message to one destination or manager, kept until it is sent or given up."""
+
+    __tablename__ = "alert_message"
+    __table_args__ = (
+        UniqueConstraint("library_id", "once"),
+        Index(None, "state", "next_attempt_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    destination_id: Mapped[int | None] = mapped_column(
+        ForeignKey("alert_destination.id", ondelete="CASCADE"), index=True
+    )
+    email: Mapped[str | None] = mapped_column(Text)  # where there is no destination
+    once: Mapped[str] = mapped_column(Text)  # of messages that say the same, one is kept
+    key: Mapped[str] = mapped_column(Text)  # what the receiver knows a repetition by
+    kind: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    state: Mapped[str] = mapped_column(Text, default="new")  # sending, sent, uncertain, dead
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime | None]
+    leased_by: Mapped[str | None] = mapped_column(Text)
+    leased_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    problem: Mapped[str | None] = mapped_column(Text)

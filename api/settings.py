@@ -81,6 +81,9 @@ class Settings(BaseSettings):
         480, ge=5, description="Staff are signed out after this long without a click."
     )
     session_days: int = Field(14, ge=1, description="Staff sign in again after this long.")
+    private_webhooks: Switch = Field(
+        False, description="Let alerts go to addresses inside your own network, http:// too."
+    )
     with_worker: Switch | None = Field(
         None, description="Run the worker inside the web process (on without Redis)."
     )

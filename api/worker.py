@@ -18,7 +18,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api import alerts
+from api import alerts, announcements
+from api.announcer import Announcer
 from api.crypto import digest
 from api.errors import RefdeskError
 from api.handovers import HandOvers
@@ -65,12 +66,16 @@ class Worker:
         self._thread: threading.Thread | None = None
         self.pulls = Pulls(state, worker=self._name, lease_time=self._lease_time)
         self.hand_overs = HandOvers(state)
+        self.announcer = Announcer(state, mailer=self._mailer, worker=self._name)
         self._chores = [
             Chore("recover", timedelta(seconds=10), self.recover),
             Chore("hand_over", timedelta(seconds=2), self.hand_overs.start_round),
             Chore("sweep", timedelta(seconds=10), self.sweep),
             Chore("close_idle", timedelta(minutes=1), self.close_idle),
             Chore("alert_staff", timedelta(seconds=30), self.alert_staff),
+            Chore("announce", timedelta(seconds=5), self.announcer.start_round),
+            Chore("write_digests", timedelta(minutes=5), self.announcer.write_digests),
+            Chore("seal_reports", timedelta(hours=1), self.announcer.seal_reports),
             Chore("refresh_rollups", timedelta(minutes=1), self.refresh_rollups),
             Chore("forget_old", timedelta(hours=6), self.forget_old),
             Chore("count_replies", timedelta(seconds=30), self.count_replies),
@@ -287,11 +292,14 @@ class Worker:
                 self._state.measures.replies.labels(str(each)).set(counts.get(str(each), 0))
 
     def alert_staff(self) -> None:
-        """E-mail staff about questions that wait, each once per reason."""
-        if self._state.settings.smtp_host is None:
-            return
+        """Tell staff about questions that wait, each once per reason: by e-mail, by robots."""
+        mails = self._state.settings.smtp_host is not None
         with self._state.database.snapshot() as session:
-            libraries = [library.id for library in all_libraries(session)]
+            libraries = [
+                library.id
+                for library in all_libraries(session)
+                if mails or announcements.has_listeners(session, library)
+            ]
         for library_id in libraries:
             self._alert_library(library_id)
 
@@ -303,7 +311,11 @@ class Worker:
                 return
             told = alerts.claim(session, library, now=state.clock())
             base_url = state.settings.public_url
-            mails = alerts.letters(session, library, told, base_url=base_url) if told else []
+            writes = bool(told) and state.settings.smtp_host is not None
+            mails = alerts.letters(session, library, told, base_url=base_url) if writes else []
+            announced = announcements.announce_waiting(
+                session, library, told, base_url=base_url, now=state.clock()
+            )
         sent = 0
         for mail in mails:
             key = digest(f"{self._name}{mail.to}{state.clock().isoformat()}")[:32]
@@ -320,6 +332,6 @@ class Worker:
                 sent += 1
             except SendError as error:
                 log_problem("alert_not_sent", error)
-        if mails and not sent:
+        if mails and not sent and not announced:
             with state.database.transaction() as session:
                 alerts.release(session, told)

@@ -22,6 +22,7 @@ MODULES = {
     "consultations": "consultations",
     "stats": "stats",
     "report": "report",
+    "alert": "alert",
     "audit": "audit",
     "token": "token",
     "backup": "backup",

@@ -3,15 +3,15 @@
 `npm ci` brings them (package.json) and api/static/vendor.mjs lays them beside the pages' files.
 """
 
-from functools import cache
 from pathlib import Path
 
-import vl_convert
+import typst
 
 from api.errors import RefdeskError
 from api.rendering import STATIC
 
 FOLDER = STATIC / "vendor" / "fonts"
+LAYOUT = Path(__file__).parent / "layout"
 NAMES = (
     "NotoSans-Regular.ttf",
     "NotoSans-Bold.ttf",
@@ -20,7 +20,7 @@ NAMES = (
     "NotoSansHant-Regular.otf",
     "NotoSansHant-Bold.otf",
 )
-SCALE = 3  # pixels of a picture per unit of its drawing: sharp on paper
+DOTS_PER_INCH = 220  # of a picture: sharp on paper
 
 
 class FontsMissing(RefdeskError):
@@ -36,13 +36,15 @@ def folder() -> Path:
     return FOLDER
 
 
-@cache
-def _registered() -> None:
-    vl_convert.register_font_directory(str(folder()))
-
-
 def picture(svg: str) -> bytes:
     """A drawing as PNG, for programs that cannot show it otherwise. Raises FontsMissing."""
-    _registered()
-    made: bytes = vl_convert.svg_to_png(svg, scale=SCALE)
+    made: bytes = typst.compile(
+        str(LAYOUT / "picture.typ"),
+        root=str(LAYOUT),
+        font_paths=[str(folder())],
+        ignore_system_fonts=True,
+        format="png",
+        ppi=DOTS_PER_INCH,
+        sys_inputs={"svg": svg},
+    )
     return made

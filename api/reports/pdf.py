@@ -7,17 +7,14 @@ data, never as markup, so that nothing that somebody wrote can be read as an ins
 import json
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import typst
 
 from api.reports.cells import plain
 from api.reports.content import Content, Table
-from api.reports.fonts import folder
+from api.reports.fonts import LAYOUT, folder
 from api.reports.html import shown
-
-LAYOUT = Path(__file__).parent / "layout"
 
 
 def write(content: Content, *, made_at: datetime) -> bytes:

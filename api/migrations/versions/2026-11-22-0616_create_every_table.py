@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611220614"
+revision = "202611220616"
 down_revision = None
 branch_labels = None
 depends_on = None
