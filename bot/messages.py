@@ -89,6 +89,7 @@ class Received:
     handshake: "WebhookResponse | None" = None  # answer this and do nothing else
     reply_context: dict[str, str] = field(default_factory=dict)  # the adapter's own, opaque
     waiting: "tuple[Waiting, ...]" = ()  # messages that must be fetched: see base.Pulling
+    from_staff: "tuple[StaffMessage, ...]" = ()  # written by librarians: see base.Staffroom
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,17 @@ class Waiting:
 
     source: str  # the part of the account that they are in
     hint: str | None = None  # what came with the word and lets us fetch, short-lived
+
+
+@dataclass(frozen=True, slots=True)
+class StaffMessage:
+    """What a librarian wrote in the thread of a case, on a channel where librarians work."""
+
+    thread: str  # what posting the case returned
+    author: str  # the channel's id of the librarian
+    text: str
+    dedupe_key: str  # unique per channel account
+    is_note: bool = False  # for colleagues, not for the patron
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from bot.channels.email import Email
 from bot.channels.rasa import Rasa
 from bot.channels.rasa_callback import RasaCallback
 from bot.channels.rasa_server import RasaServer
+from bot.channels.slack import Slack
 from bot.channels.telegram import Telegram
 from bot.channels.viber import Viber
 from bot.channels.web import Web
@@ -21,6 +22,7 @@ CHANNELS: dict[str, type[Channel]] = {
     Rasa.kind: Rasa,
     RasaCallback.kind: RasaCallback,
     RasaServer.kind: RasaServer,
+    Slack.kind: Slack,
     Telegram.kind: Telegram,
     Viber.kind: Viber,
     Web.kind: Web,

@@ -98,6 +98,7 @@ class Declaration:
     secret_settings: tuple[str, ...]
     optional_settings: tuple[str, ...] = ()
     typing: bool = False
+    staffroom: bool = False  # librarians can work in it: see Staffroom
     automatic_an_hour: int | None = None  # replies to one patron that no person wrote
     stored: bool = False  # our own log is the channel: what is stored has been accepted
     late_only_to_issued: bool = False  # late answers go only to patron ids that we made
@@ -202,6 +203,27 @@ class Pulling(Protocol):
 
         `hint` is what the webhook gave with its word (Received.waiting), if there was one.
         """
+        ...
+
+
+class Staffroom(Protocol):
+    """A channel in which librarians can work (`declaration.staffroom`).
+
+    A case is posted there; what librarians write in its thread comes back as
+    Received.from_staff. Who they are is the core's to decide, from their e-mail address.
+    """
+
+    room: str | None  # where cases go; None: this account has no such place
+
+    def post(self, text: str, *, thread: str | None) -> str:
+        """Post for librarians, in a thread or as the start of one; returns the thread.
+
+        Raises SendError.
+        """
+        ...
+
+    def email_of(self, author: str) -> str | None:
+        """The e-mail address that the platform has confirmed for an author. Raises SendError."""
         ...
 
 
