@@ -29,6 +29,7 @@ from tracker.fold import BOT, PATRON, Status
 from tracker.models import Consultation
 
 PAUSED = "assistant_paused_since"  # in the conversation's state: we have paused the assistant
+HANDED = ":person"  # ends the key of a message that was handed over, answered before or not
 BROUGHT = "brought_until"  # in the conversation's state: the transcript is known up to here
 TRANSCRIPT = timedelta(hours=24)  # what was said before belongs to another question
 TRANSCRIPT_LINES = 100
@@ -118,7 +119,7 @@ def hand_over(
         text=text,
         kind=InboundKind.CHOICE,
         payload="/person",
-        dedupe_key=f"{inbound.dedupe_key}:person",
+        dedupe_key=inbound.dedupe_key + HANDED,
     )
     answer = take(session, desk, account, asked, now=now)
     if answer.replies or with_librarian(session, conversation, now=now):
@@ -276,7 +277,7 @@ def is_known(session: Session, account: ChannelAccount, key: str) -> bool:
     found = select(Inbox.id).where(
         Inbox.library_id == account.library_id,
         Inbox.account_id == account.id,
-        Inbox.dedupe_key == key,
+        Inbox.dedupe_key.in_((key, key + HANDED)),
     )
     return session.scalar(found) is not None
 
@@ -351,6 +352,7 @@ def _bring(
         if not lines:
             return
         first, *lines = lines
+        conversation.position += 1  # our own first turn must look for this consultation
         consultation = consultations.open_consultation(
             session,
             desk.library,
@@ -382,10 +384,11 @@ def _unknown(
             select(Inbox.dedupe_key).where(
                 Inbox.library_id == conversation.library_id,
                 Inbox.account_id == conversation.account_id,
-                Inbox.dedupe_key.in_(keys),
+                Inbox.dedupe_key.in_([*keys, *(key + HANDED for key in keys)]),
             )
         )
     )
+    known = {key.removesuffix(HANDED) for key in known}
     lines, ours = [], False
     for line in fresh:
         if line.by == PATRON:

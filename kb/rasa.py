@@ -290,7 +290,11 @@ def _answers(responses: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         text = row.get("text")
         if not isinstance(text, str) or not text.strip() or _PLACEHOLDER.search(text):
             continue
-        lang = _conditional(row) or base_language(detect_language(text, fallback="en"))
+        lang = _conditional(row)
+        if lang is None:
+            if text.strip() in found.values():
+                continue  # the variation for whoever has no language yet
+            lang = base_language(detect_language(text, fallback="en"))
         found.setdefault(lang, text.strip())
     return {lang: found[lang] for lang in LANGUAGES if lang in found}
 

@@ -1,6 +1,7 @@
 """refdesk kb: the knowledge base as files, and how good it is."""
 
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,14 +21,28 @@ from api.cli.shell import (
     progress,
     readable,
     say,
+    warn,
 )
 
 if TYPE_CHECKING:
+    from kb.entries import EntryData
     from kb.knowledge import KnowledgeBase
     from kb.library import ImportReport
 
 app = group("kb", "Import, export and evaluate the knowledge base.")
 COMMANDS = {"kb": app}
+
+
+class FileFormat(StrEnum):
+    """What is in a file: a knowledge base by its ending, or a Rasa assistant's training data."""
+
+    AUTO = "auto"
+    RASA = "rasa"
+
+
+Format = Annotated[
+    FileFormat, typer.Option("--format", help="rasa: an assistant's .yml file, or its folder.")
+]
 
 
 class DryRun(Exception):
@@ -40,6 +55,7 @@ def import_command(
     library: LibrarySlug = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     as_json: AsJson = False,
+    file_format: Format = FileFormat.AUTO,
 ) -> None:
     """Add and update entries by their id and publish them at once: all of the file or nothing.
 
@@ -49,8 +65,9 @@ def import_command(
     from kb.files import load_concepts, load_file
     from kb.library import import_entries, save_concepts
 
-    entries = load_file(readable(file))
-    concepts = load_concepts(file)
+    is_rasa = file_format is FileFormat.RASA
+    entries = _from_rasa(file) if is_rasa else load_file(readable(file))
+    concepts = [] if is_rasa else load_concepts(file)
     now = present_time()
     report = None
     try:
@@ -75,6 +92,16 @@ def import_command(
         pass
     assert report is not None  # noqa: S101 - set before anything can leave the transaction
     _tell(report, dry_run=dry_run, as_json=as_json)
+
+
+def _from_rasa(path: Path) -> "list[EntryData]":
+    """The entries of an assistant; what gives none is named on standard error."""
+    from kb.rasa import load_rasa
+
+    found = load_rasa(path if path.is_dir() else readable(path))
+    for intent, reason in found.left_out:
+        warn(f"Left out {intent}: {reason}.")
+    return list(found.entries)
 
 
 def _tell(report: "ImportReport", *, dry_run: bool, as_json: bool) -> None:
@@ -105,6 +132,7 @@ def _tell(report: "ImportReport", *, dry_run: bool, as_json: bool) -> None:
 def export_command(
     file: Annotated[Path, typer.Argument(help=".yaml, .csv, .xlsx or .jsonl")],
     library: LibrarySlug = None,
+    file_format: Format = FileFormat.AUTO,
 ) -> None:
     """Write the entries in use to a file, which `kb import` reads again.
 
@@ -112,12 +140,16 @@ def export_command(
     """
     from kb.files import write_file
     from kb.library import export_concepts, export_entries
+    from kb.rasa import write_rasa
 
     with open_database() as database, database.snapshot() as session:
         owner = library_of(session, library)
         entries = export_entries(session, owner.id)
         concepts = export_concepts(session, owner.id)
-    write_file(file, entries, concepts)
+    if file_format is FileFormat.RASA:
+        write_rasa(file, entries)
+    else:
+        write_file(file, entries, concepts)
     say(f"Wrote {len(entries)} entries to {file}.")
 
 
