@@ -1,5 +1,6 @@
 """refdesk on the command line. Each command's module is imported only when it is called."""
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -67,6 +68,7 @@ def refdesk() -> None:
 
 def main() -> None:
     """Run a command: exit code 0, 1 when it failed, 2 when it was called wrongly."""
+    _one_thread_for_small_sums()
     try:
         typer.main.get_command(app)(prog_name="refdesk")
     except Exception as error:  # the last resort: one sentence instead of a trace
@@ -77,3 +79,12 @@ def main() -> None:
             raise
         print(sentence, file=sys.stderr)
         sys.exit(1)
+
+
+def _one_thread_for_small_sums() -> None:
+    """Matching a question is many small products of vectors: several threads for one of them
+    only wait for each other, and take the processor from other questions. Numpy reads this
+    when it is imported, which is later.
+    """
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
