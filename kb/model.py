@@ -7,9 +7,11 @@ nearest phrasing, and the whole index is one inverted file and one small array.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kb.logistic import fit_logistic
 from kb.reading import CONCEPT
@@ -72,6 +74,7 @@ class Model:
         self, space: Space, postings: Postings, labels: Ints, coefficients: Floats, phrasings: int
     ) -> None:
         """The first `phrasings` rows are phrasings by entry, then come answers and background."""
+        _one_thread()
         self.space = space
         self.postings = postings
         self.labels = labels
@@ -162,6 +165,16 @@ class Model:
             rows, values = self.postings.of_feature(number)
             found.append(float(value * (values @ lead[rows])))
         return np.array(found, np.float32)
+
+
+@cache
+def _one_thread() -> None:
+    """Let linear algebra run on the thread that calls it, in this process, from now on.
+
+    A question's products are tiny: sharing them between cores costs ten times what it saves,
+    most of all on a busy machine.
+    """
+    threadpool_limits(limits=1, user_api="blas")
 
 
 def _product(rows: Any) -> Callable[[Floats], Floats]:
