@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.asides import snoozed
 from api.auth import Librarian
-from api.console.queue import listed, staff_names, time_left
+from api.console.queue import known_view, listed, staff_names, time_left
 from api.console.snoozing import options as snooze_options
 from api.console.thread import Item, handed_over_because, last_question, reason_text, thread
 from api.errors import NotFound
@@ -84,7 +84,7 @@ def opened(
     """The page of a consultation; `problem` says why the last form was refused."""
     consultation = consultation_of(session, screen.library.id, number)
     context = case_context(session, screen, consultation)
-    context |= {"view": view, "draft": draft}
+    context |= {"view": known_view(view), "draft": draft}
     if problem:
         context["flash"] = {"text": problem, "tone": "late"}
     if is_fragment(screen.request):

@@ -35,6 +35,8 @@ async def _events(state: State, library_id: int) -> AsyncIterator[dict[str, str]
     loop = asyncio.get_running_loop()
     ends = loop.time() + STREAM_SECONDS
     async with await state.bus.subscribe([desk_topic(library_id)]) as notices:
+        # what happened between the page's own reading and now is fetched once
+        yield {"event": "opened", "data": "{}"}
         while (left := ends - loop.time()) > 0:
             try:
                 notice = await asyncio.wait_for(anext(notices), left)

@@ -63,9 +63,14 @@ def queue_rows(
         )
 
 
+def known_view(view: str) -> str:
+    """A view of the queue; the unassigned where the address names none of ours."""
+    return view if view in VIEWS else "unassigned"
+
+
 def listed(session: Session, screen: Screen, view: str, query: str = "") -> dict[str, Any]:
     """What the list shows."""
-    view = view if view in VIEWS else "unassigned"
+    view = known_view(view)
     query = query.strip()
     hidden = snoozed(session, screen.library.id, now=screen.now)
     queue = _queue(session, screen, hidden)

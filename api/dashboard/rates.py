@@ -18,6 +18,7 @@ from api.screens import Screen, reading
 from tracker.clock import day_bounds, zone
 from tracker.figures import ANSWERED, INCLUSIVE, NEXT_DAY, RESPONDED, Case
 from tracker.models import Consultation
+from tracker.rates import too_few
 from tracker.stats import cases, selected, stats
 
 TOPICS = 12
@@ -89,14 +90,17 @@ def _row(
         "received": block["received"],
         "excluded": block["excluded"],
         "received_address": selection.address("/manage/cases", figure="received"),
-        "live": _live(screen, block["live_estimate"]),
+        "live": _live(screen, block),
         "times": _times(screen, block["seconds_to_feedback"]),
     }
 
 
-def _live(screen: Screen, estimate: Mapping[str, float | None] | None) -> str:
+def _live(screen: Screen, block: Mapping[str, Any]) -> str:
+    estimate = block["live_estimate"]
     if estimate is None or estimate["rate"] is None:
         return "–"
+    if too_few(block["handed_over"]):
+        return screen.text("manage.too_few")
     reader = screen.reader
     rate = reader.percent_of(100 * estimate["rate"])
     if estimate["low"] is None or estimate["high"] is None:

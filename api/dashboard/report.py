@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from api.auth import Manager
+from api.dashboard.period import Selection
 from api.errors import BadRequest
 from api.i18n import LANGUAGES, NAMES
 from api.reports import FORMATS, periods, write
@@ -100,7 +101,7 @@ def _page(
         "page": "report",
         "say": lambda key, **facts: say(screen.reader.language, key, **facts),
         "content": content,
-        "article": fragment(content),
+        "article": fragment(content, cases=lambda figure: _cases(period, figure)),
         "period": period,
         "months": _months(screen),
         "terms": list(periods.terms(session, screen.library)),
@@ -123,6 +124,11 @@ def _page(
         "longest": LONGEST_NOTE,
     }
     return screen.render("manage/report.html", context, status=status)
+
+
+def _cases(period: Period, figure: str) -> str:
+    selection = Selection(period.start, period.end)
+    return selection.address("/manage/cases", figure=figure)
 
 
 def _months(screen: Screen) -> list[dict[str, str]]:

@@ -75,10 +75,8 @@
     refreshTitle();
     if (localStorage.getItem("refdesk:alerts") === "on") alertOf(id);
   });
-  // after a lost connection, what happened meanwhile must show
-  document.addEventListener("htmx:sse:after:connection", (event) => {
-    if (event.detail.connection.attempt > 0) refresh();
-  });
+  // what happened before the stream was open, or while it was lost, must show
+  document.addEventListener("opened", refresh);
 
   function refresh() {
     htmx.trigger(document.body, "queue");

@@ -351,7 +351,7 @@
     }
 
     #build() {
-      this.log = make("ol", { class: "log", role: "log", "aria-label": texts.log, tabindex: "0" });
+      this.log = make("ol", { class: "log" });
       this.typing = make("p", { class: "typing", role: "status", hidden: true });
       this.quick = make("div", { class: "quick" });
       this.input = make("textarea", {
@@ -373,8 +373,8 @@
           if (event.key === "Escape") this.close();
         } },
         make(
-          "header",
-          {},
+          "div",
+          { class: "head" },
           this.heading,
           make(
             "button",
@@ -382,9 +382,19 @@
             icon(CLOSE),
           ),
         ),
-        make("div", { class: "middle" }, make("div", { class: "intro" },
-          make("p", {}, texts.greeting), make("p", { class: "fine" }, texts.privacy)),
-          this.log, this.typing, this.quick),
+        (this.middle = make(
+          "div",
+          { class: "middle", tabindex: "0" },
+          make(
+            "div",
+            { class: "intro" },
+            make("p", {}, texts.greeting),
+            make("p", { class: "fine" }, texts.privacy),
+          ),
+          make("div", { role: "log", "aria-label": texts.log }, this.log),
+          this.typing,
+          this.quick,
+        )),
         make(
           "form",
           { submit: (event) => {
@@ -602,13 +612,12 @@
     }
 
     #isAtEnd() {
-      const middle = this.log?.parentNode;
+      const { middle } = this;
       return !middle || middle.scrollHeight - middle.scrollTop - middle.clientHeight < 80;
     }
 
     scrollToEnd() {
-      const middle = this.log?.parentNode;
-      if (middle) middle.scrollTop = middle.scrollHeight;
+      if (this.middle) this.middle.scrollTop = this.middle.scrollHeight;
     }
   }
 

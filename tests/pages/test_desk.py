@@ -33,7 +33,6 @@ def test_a_new_question_appears_without_reloading(
     site: Site, signed_in: Callable[..., Page]
 ) -> None:
     desk = signed_in(LIBRARIAN)
-    desk.wait_for_timeout(300)  # until the stream is open; nothing on the page says so
     desk.evaluate("window.stayed = true")
 
     patron_asks(site, "二楼东侧的望远镜还能借用吗，听说是天文社捐的？")
