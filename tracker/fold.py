@@ -127,6 +127,7 @@ class Facts:
     excluded_at: datetime | None = None
     excluded_reason: str | None = None
     excluded_late: bool = False
+    reclassified_late: bool = False
     merged_into: str | None = None
     failed_at: datetime | None = None
     topic: str | None = None
@@ -217,9 +218,15 @@ def _clocks(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
         if facts.feedback_at is None:
             facts.feedback_at, facts.feedback_by = event.at, event.by
         facts.last_feedback_at = event.at
-        substantive = reclassified.get(event.at.isoformat(), is_substantive(event))
+        called = reclassified.get(event.at)
+        substantive = is_substantive(event) if called is None else called.substantive
         if facts.answered_at is None and substantive:
             facts.answered_at, facts.answered_by = event.at, event.by
+            facts.reclassified_late = (
+                called is not None
+                and not is_substantive(event)
+                and event.at <= received + DAY < called.at
+            )
     facts.feedback_micros = _micros_after(received, facts.feedback_at)
     facts.answered_micros = _micros_after(received, facts.answered_at)
     escalated = events.get(Kind.ESCALATED, ())
@@ -236,16 +243,20 @@ def _micros_after(start: datetime, at: datetime | None) -> int | None:
     return None if at is None else (at - start) // MICROSECOND
 
 
-def _reclassified(events: Mapping[str, list[EventData]]) -> dict[str, bool]:
-    """Messages of librarians that a correction has called an answer, or no answer."""
-    result = {}
-    for event in events.get(Kind.CORRECTED, ()):
-        at = _get(event, "feedback_at")
-        if at is not None:
-            result[datetime.fromisoformat(at).astimezone(event.at.tzinfo).isoformat()] = bool(
-                _get(event, "substantive")
-            )
-    return result
+class _Called(NamedTuple):
+    """When a reply was called an answer, or no answer."""
+
+    at: datetime
+    substantive: bool
+
+
+def _reclassified(events: Mapping[str, list[EventData]]) -> dict[datetime, _Called]:
+    """By their instants, the librarians' messages that a correction has called something."""
+    return {
+        datetime.fromisoformat(at): _Called(event.at, bool(_get(event, "substantive")))
+        for event in events.get(Kind.CORRECTED, ())
+        if (at := _get(event, "feedback_at")) is not None
+    }
 
 
 def _bot(facts: Facts, events: Mapping[str, list[EventData]]) -> None:

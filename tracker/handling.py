@@ -321,7 +321,8 @@ def volumes(
         if not case.counts:
             reasons[case.excluded_reason or "unknown"] += 1
     query = _rows(library, start=start, end=end, at=at, channel=channel)
-    levels = Counter(row.read_scale for row in session.execute(query) if row.read_scale is not None)
+    rows = session.execute(query).all()
+    levels = Counter(row.read_scale for row in rows if row.read_scale is not None)
     return {
         "received": block.received,
         "reference": reference,
@@ -331,6 +332,7 @@ def volumes(
         "withdrawn": block.withdrawn,
         "excluded": block.excluded,
         "excluded_late": block.excluded_late,
+        "reclassified_late": sum(row.reclassified_late for row in rows),
         "excluded_by_reason": dict(sorted(reasons.items())),
         "read": {str(level): levels[level] for level in sorted(levels)},
     }
@@ -385,6 +387,7 @@ def _rows(library: Library, *, start: date, end: date, at: datetime, channel: st
         Consultation.bot_accepted,
         Consultation.bot_rejected_at,
         Consultation.read_scale,
+        Consultation.reclassified_late,
     ).where(
         Consultation.library_id == library.id,
         Consultation.excluded_at.is_(None),

@@ -119,6 +119,7 @@ class Consultation(Base):
     excluded_at: Mapped[datetime | None]
     excluded_reason: Mapped[str | None] = mapped_column(Text)
     excluded_late: Mapped[bool]  # left the rate after it had missed 24 hours
+    reclassified_late: Mapped[bool]  # in time only because a correction said so, after the miss
     merged_into: Mapped[str | None] = mapped_column(Text)  # key of the surviving consultation
     failed_at: Mapped[datetime | None]
     topic: Mapped[str | None] = mapped_column(Text)  # key of an entry

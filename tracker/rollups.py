@@ -8,6 +8,7 @@ A day is *settled* once all its consultations have matured under every clock and
 event lies behind: after that instant its counts hold until another event marks it dirty.
 """
 
+import random
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from tracker.clock import day_bounds, within_24h, zone
+from tracker.dirty import mark_dirty
 from tracker.figures import (
     ANSWERED,
     COLUMNS,
@@ -165,6 +167,27 @@ def wrong_days(session: Session, library: Library, days: Iterable[date]) -> list
         computed = {row["channel"]: row for row in _computed(session, library, day)}
         if kept and day not in dirty and kept != computed:
             found.append(day)
+    return found
+
+
+def nightly(session: Session, *, seed: str) -> dict[str, list[date]]:
+    """By library, the days of a random sample whose rollups lie: 1 % of all, at least one.
+
+    What it finds is marked dirty, and so repaired. There should be nothing to find.
+    """
+    found: dict[str, list[date]] = {}
+    for library in session.scalars(select(Library).order_by(Library.id)):
+        days = session.scalars(
+            select(Rollup.day)
+            .where(Rollup.library_id == library.id, Rollup.channel == WHOLE_DAY)
+            .order_by(Rollup.day)
+        ).all()
+        dice = random.Random(f"{seed} {library.id}")  # noqa: S311 - no secret
+        sample = dice.sample(days, min(len(days), -(-len(days) // 100)))
+        wrong = wrong_days(session, library, sorted(sample))
+        if wrong:
+            found[library.slug] = wrong
+            mark_dirty(session, library.id, wrong)
     return found
 
 

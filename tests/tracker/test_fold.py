@@ -173,6 +173,18 @@ def test_a_correction_can_call_a_reply_a_holding_reply() -> None:
     assert facts.answered_at is None
 
 
+def test_calling_a_reply_an_answer_after_the_miss_is_remembered() -> None:
+    holding = {"substantive": False}
+    correction = {"feedback_at": at(2).isoformat(), "substantive": True}
+
+    late = folded(("feedback", 2, holding), ("corrected", 25, correction))
+    early = folded(("feedback", 2, holding), ("corrected", 24, correction))
+
+    assert late.answered_at == early.answered_at == at(2)
+    assert (late.reclassified_late, early.reclassified_late) == (True, False)
+    assert not folded(("feedback", 2), ("corrected", 25, correction)).reclassified_late
+
+
 # --- course ------------------------------------------------------------------------------
 
 

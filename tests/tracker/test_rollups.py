@@ -15,7 +15,7 @@ from tracker.calendars import save_calendar
 from tracker.dirty import mark_dirty
 from tracker.history import import_rows
 from tracker.models import DirtyDay, Library, Rollup
-from tracker.rollups import dirty_days, recompute_day, refresh, usable_days, wrong_days
+from tracker.rollups import dirty_days, nightly, recompute_day, refresh, usable_days, wrong_days
 from tracker.stats import cases, stats
 
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
@@ -123,3 +123,17 @@ def test_the_nightly_check_finds_a_rollup_that_lies(session: Session, library: L
         update(Rollup).where(Rollup.day == days[2]).values(bot_only=Rollup.bot_only + 1)
     )
     assert wrong_days(session, library, days) == [days[2]]
+
+
+def test_what_the_nightly_sample_finds_is_repaired(session: Session, library: Library) -> None:
+    load(session, random_history("nightly", count=30, days=1))
+    refresh(session, now=LATER)
+    assert nightly(session, seed="2026-06-01") == {}
+    session.execute(update(Rollup).values(bot_only=Rollup.bot_only + 1))
+
+    found = nightly(session, seed="2026-06-01")
+
+    assert list(found) == ["demo"]
+    assert dirty_days(session, library.id) == len(found["demo"]) == 1
+    refresh(session, now=LATER)
+    assert wrong_days(session, library, found["demo"]) == []
