@@ -230,6 +230,7 @@ def upgrade() -> None:
         sa.Column("excluded_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("excluded_reason", sa.Text(), nullable=True),
         sa.Column("excluded_late", sa.Boolean(), nullable=False),
+        sa.Column("reclassified_late", sa.Boolean(), nullable=False),
         sa.Column("merged_into", sa.Text(), nullable=True),
         sa.Column("failed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("topic", sa.Text(), nullable=True),
