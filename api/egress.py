@@ -73,9 +73,9 @@ def is_public(address: Address) -> bool:
     An IPv6 address that carries an IPv4 address is as public as that one.
     """
     if isinstance(address, ipaddress.IPv6Address):
-        carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if address in NAT64:
-            carried.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+        carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if any(inner is not None and not is_public(inner) for inner in carried):
             return False
         if address.scope_id is not None or address.is_site_local:

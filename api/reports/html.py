@@ -1,5 +1,7 @@
 """A report as one HTML file that needs nothing else, and as the fragment of a page."""
 
+from collections.abc import Callable
+
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -27,10 +29,13 @@ environment.filters["drawn"] = Markup  # drawings are escaped where they are mad
 def write(content: Content) -> bytes:
     """The file, with its own style sheet inside."""
     template = environment.get_template("reports/file.html")
-    return template.render(content=content).encode()
+    return template.render(content=content, cases=None).encode()
 
 
-def fragment(content: Content) -> Markup:
-    """The same report for a page of ours, which has its own style sheet."""
+def fragment(content: Content, *, cases: Callable[[str], str]) -> Markup:
+    """The same report for a page of ours, which has its own style sheet.
+
+    `cases` gives the address of the questions behind a rate.
+    """
     template = environment.get_template("reports/report.html")
-    return Markup(template.render(content=content))  # noqa: S704 - made of escaped parts
+    return Markup(template.render(content=content, cases=cases))  # noqa: S704 - made of escaped parts

@@ -96,7 +96,7 @@ def _sheet(book: Workbook, name: str, table: Table) -> None:
 
 def _new(book: Workbook, name: str) -> Worksheet:
     """A sheet with a name that spreadsheets accept, unlike every other."""
-    clean = _FORBIDDEN.sub(" ", cell(name)).strip()[:LONGEST_TITLE] or "-"
+    clean = " ".join(_FORBIDDEN.sub(" ", cell(name)).split())[:LONGEST_TITLE].strip() or "-"
     number, title = 2, clean
     while title.casefold() in {known.casefold() for known in book.sheetnames}:
         mark = f" {number}"
