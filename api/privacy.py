@@ -14,7 +14,7 @@ from api.asides import Note
 from api.crypto import Keyring
 from api.db import insert
 from api.models import Erasure
-from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron
+from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron, StaffPost
 from tracker.models import Consultation, Event, Library
 
 RETENTION_DAYS = 180
@@ -172,3 +172,4 @@ def _remove_words(session: Session, library_id: int, ids: Sequence[int]) -> None
         )
         session.execute(update(Consultation).where(Consultation.id.in_(some)).values(title=None))
         session.execute(delete(Note).where(Note.consultation_id.in_(some)))
+        session.execute(delete(StaffPost).where(StaffPost.consultation_id.in_(some)))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.errors import RefdeskError
@@ -99,7 +98,7 @@ class Pulls:
     def _fetch(self, errand: pulling.Errand) -> None:
         try:
             self._fetch_and_store(errand)
-        except (SQLAlchemyError, RefdeskError) as error:  # the lease ends, and another look comes
+        except Exception as error:  # noqa: BLE001 - the lease ends, and another look comes
             log_problem("messages_not_stored", error)
         finally:
             self._slots.release()

@@ -11,14 +11,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.accounts import account_named, built_in_account, find_built_in
+from api import staff_threads
 from api.auth import channel_signed, public
 from api.errors import NotAllowed, NotFound
-from api.libraries import default_library
 from api.state import State, state_of
 from bot import pulling
 from bot.channels import CHANNELS
-from bot.channels.rasa import Rasa
 from bot.desk import Desk
 from bot.intake import Turn, receive
 from bot.messages import Inbound, WebhookRequest, WebhookResponse
@@ -65,11 +63,8 @@ def take_push(state: State, kind: str, name: str, sent: WebhookRequest) -> Webho
     if kind not in CHANNELS or CHANNELS[kind].declaration.built_in:
         raise NotFound
     now = state.clock()
-    with state.database.snapshot() as session:
-        account = account_named(session, name, kind=kind)
-        if not account.enabled:
-            raise NotFound
-        desk = state.desks.of(session, account.library_id, now=now)
+    door = state.doors.push(kind, name, now=now)
+    account, desk = door.account, door.desk
     channel = state.channels.of(account)
     received = channel.receive(sent, now=now)
     if received.handshake is not None:
@@ -77,6 +72,9 @@ def take_push(state: State, kind: str, name: str, sent: WebhookRequest) -> Webho
     if received.waiting:  # remembered before it is acknowledged, fetched after
         with state.database.transaction() as session:
             pulling.told(session, account, received.waiting, now=now)
+    if received.from_staff:
+        with state.database.transaction() as session:
+            staff_threads.keep(session, account, received.from_staff, now=now)
     turns = [take_message(state, desk, account, message) for message in received.messages]
     replies = [reply for turn in turns for reply in turn.replies]
     return channel.acknowledge(
@@ -87,8 +85,8 @@ def take_push(state: State, kind: str, name: str, sent: WebhookRequest) -> Webho
 def take_message(state: State, desk: Desk, account: ChannelAccount, message: Inbound) -> Turn:
     """Store one message and take its turn, in one transaction. Call it from a thread.
 
-    The desk is gathered before, from a snapshot: a knowledge base that has just been edited
-    is learned anew then, and nobody who writes should wait for that.
+    The desk is gathered before (api.doors): a knowledge base that has just been edited is
+    learned anew then, and nobody who writes should wait for that.
     """
     now = state.clock()
     with state.database.transaction() as session:
@@ -130,14 +128,9 @@ async def rasa_webhook(request: Request) -> Response:
 
 def _take_rasa(state: State, sent: WebhookRequest, origin: str | None) -> WebhookResponse:
     now = state.clock()
-    with state.database.snapshot() as session:
-        library = default_library(session, state.settings.default_library)
-        _check_origin(origin, library.settings.get("allowed_origins", ()))
-        account = find_built_in(session, library, Rasa.kind)
-        desk = state.desks.of(session, library.id, now=now)
-    if account is None:
-        with state.database.transaction() as session:
-            account = built_in_account(session, library, Rasa.kind, now=now)
+    door = state.doors.rasa(now=now)
+    account, desk = door.account, door.desk
+    _check_origin(origin, desk.library.settings.get("allowed_origins", ()))
     channel = state.channels.of(account)
     received = channel.receive(sent, now=now)
     turns = [take_message(state, desk, account, message) for message in received.messages]

@@ -29,6 +29,7 @@ from api.logs import log_problem
 from api.mail import Mailer, create_mailer, letter_to
 from api.privacy import forget_old
 from api.pulls import Pulls
+from api.staffrooms import Staffrooms
 from api.state import State
 from bot import delivery
 from bot.channels.base import SendError, SendFailure
@@ -65,6 +66,7 @@ class Worker:
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._thread: threading.Thread | None = None
         self.pulls = Pulls(state, worker=self._name, lease_time=self._lease_time)
+        self.staffrooms = Staffrooms(state)
         self.hand_overs = HandOvers(state)
         self.announcer = Announcer(state, mailer=self._mailer, worker=self._name)
         self._chores = [
@@ -101,6 +103,7 @@ class Worker:
         """Round after round until told to stop."""
         while not self._stopping.is_set():
             self._guarded("pull", self.pulls.round)
+            self._guarded("staffrooms", self.staffrooms.round)
             self._guarded("deliver", self.deliver)
             for chore in self._chores:
                 self._run_when_due(chore)
@@ -109,6 +112,7 @@ class Worker:
         for _ in range(SLOTS):  # wait for what is on its way
             self._slots.acquire(timeout=STOP_SECONDS / SLOTS)
         self.pulls.finish()
+        self.staffrooms.finish()
 
     def _run_when_due(self, chore: Chore) -> None:
         now = self._state.clock()
