@@ -16,6 +16,7 @@ from api.bus import EventBus, create_bus
 from api.crypto import Keyring
 from api.db import Database
 from api.desks import Desks
+from api.doors import Doors
 from api.edge import Edge
 from api.errors import RefdeskError
 from api.libraries import default_library
@@ -49,6 +50,7 @@ def create_state(
     database = database or Database(settings.database_url, publish=bus.publish)
     keyring = Keyring(settings.key())
     knowledge = knowledge or KnowledgeBases(cache=settings.var_dir / "knowledge")
+    desks = Desks(knowledge, settings.public_url)
     return State(
         settings=settings,
         database=database,
@@ -58,7 +60,8 @@ def create_state(
         keyring=keyring,
         limiter=create_limiter(enabled=settings.rate_limits, redis_url=settings.redis_url),
         channels=Channels(keyring, DatabaseTokens(database, keyring, clock)),
-        desks=Desks(knowledge, settings.public_url),
+        desks=desks,
+        doors=Doors(database, desks, default=settings.default_library),
         uses_present_time=clock is present_time,
     )
 

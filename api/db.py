@@ -217,7 +217,7 @@ class Database:
         self.engine = create_engine(url, durable=durable)
         self.reader = create_engine(url, read_only=True, durable=durable)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self._publish = publish
+        self.listeners: list[Publish] = [] if publish is None else [publish]
         self._snapshots = sessionmaker(self.reader, expire_on_commit=False, autoflush=False)
         self._begin: Callable[[], AbstractContextManager[Session]]
         if self.is_sqlite:
@@ -234,9 +234,9 @@ class Database:
         with self._begin() as session:
             pending = remember(session)
             yield session
-        if self._publish is not None:
-            for topic, data in pending:
-                self._publish(topic, data)
+        for topic, data in pending:
+            for listener in self.listeners:
+                listener(topic, data)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:

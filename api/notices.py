@@ -11,11 +11,17 @@ from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session
 
 from api.bus import conversation_topic, desk_topic
-from bot.models import Outbox
-from tracker.models import Consultation, Event
+from bot.models import ChannelAccount, Outbox
+from kb.models import EntryVersion
+from tracker.models import Calendar, Consultation, Event, Library
 
 Pending = tuple[str, dict[str, Any]]
 Publish = Callable[[str, dict[str, Any]], None]
+
+
+SETTINGS = "settings"
+"""The topic that says: what doors were opened with has changed (api.doors)."""
+_SETTINGS = (Library, Calendar, ChannelAccount, EntryVersion)
 
 
 def remember(session: Session) -> list[Pending]:
@@ -31,8 +37,12 @@ def _of_flush(session: Session) -> Iterator[Pending]:
             yield from _of_event(session, row)
         elif isinstance(row, Outbox):
             yield from _of_reply(row)
+        elif isinstance(row, _SETTINGS):
+            yield SETTINGS, {}
     for row in session.dirty:
-        if isinstance(row, Outbox) and inspect(row).attrs.state.history.has_changes():
+        if isinstance(row, _SETTINGS):
+            yield SETTINGS, {}
+        elif isinstance(row, Outbox) and inspect(row).attrs.state.history.has_changes():
             yield from _of_reply(row)
 
 

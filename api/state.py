@@ -12,6 +12,7 @@ from api.bus import EventBus
 from api.crypto import Keyring
 from api.db import Database
 from api.desks import Desks
+from api.doors import Doors
 from api.limits import Limiter
 from api.measures import Measures
 from api.settings import Settings
@@ -33,6 +34,7 @@ class State:
     limiter: Limiter
     channels: Channels
     desks: Desks
+    doors: Doors
     uses_present_time: bool = True  # False: a clock that somebody else moves
     measures: Measures = field(default_factory=Measures)
     warmed: threading.Event = field(default_factory=threading.Event)
