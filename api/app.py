@@ -81,7 +81,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         worker = Worker(state) if settings.runs_worker else None
-        threading.Thread(target=_warm, args=(state,), name="warm", daemon=True).start()
+        threading.Thread(target=warm, args=(state,), name="warm", daemon=True).start()
         if worker is not None:
             worker.start()
         try:
@@ -108,7 +108,7 @@ def create_app(
     return app
 
 
-def _warm(state: State) -> None:
+def warm(state: State) -> None:
     """Fit the default library's knowledge before the first patron asks."""
     try:
         with state.database.snapshot() as session:

@@ -1,10 +1,11 @@
 """refdesk serve and refdesk worker: the processes that run all day."""
 
+import multiprocessing
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,7 @@ def serve(
     lines = [f"refdesk listens on {settings.public_url}   (stop with Ctrl-C)"]
     with _prepared(settings) as database:
         if demo:
-            lines += _demo_lines(database, settings.public_url)
+            lines += _demo_lines(database, settings)
     _run(settings, workers, "\n".join(lines))
 
 
@@ -76,7 +77,7 @@ def _prepared(settings: Settings) -> "Iterator[Database]":
         yield database
 
 
-def _demo_lines(database: "Database", url: str) -> list[str]:
+def _demo_lines(database: "Database", settings: Settings) -> list[str]:
     """Where to look and how to sign in, if this installation shows the demo library."""
     from api import demo
     from api.libraries import all_libraries
@@ -85,10 +86,10 @@ def _demo_lines(database: "Database", url: str) -> list[str]:
         slugs = [library.slug for library in all_libraries(session)]
     if not slugs:
         say("Loading the demo library.")
-        with database.transaction() as session:
-            demo.load(session, days=demo.DAYS, seed=demo.SEED, now=present_time())
+        _elsewhere(_load_demo, settings)
     elif "demo" not in slugs:
         return []
+    url = settings.public_url
     return [
         "",
         "Open",
@@ -98,6 +99,27 @@ def _demo_lines(database: "Database", url: str) -> list[str]:
         "Sign in as",
         *(f"  {a.email:<24}{a.password:<20}{a.role}" for a in demo.ACCOUNTS),
     ]
+
+
+def _elsewhere(task: Callable[[Settings], None], settings: Settings) -> None:
+    """Do it in a process of its own, so that the server does not keep the memory it took."""
+    process = multiprocessing.get_context("spawn").Process(target=task, args=(settings,))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise Failed("The demo library could not be loaded.")
+
+
+def _load_demo(settings: Settings) -> None:
+    """Fill the demo library, and learn from its knowledge base what is kept on the disk."""
+    from api import demo
+    from api.app import create_state, warm
+
+    with open_database(settings) as database, database.transaction() as session:
+        demo.load(session, days=demo.DAYS, seed=demo.SEED, now=present_time())
+    state = create_state(settings)
+    warm(state)
+    state.close()
 
 
 def _run(settings: Settings, workers: int, announcement: str) -> None:
