@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from tracker.columns import Base
 from tracker.history import import_file
 from tracker.models import Library
+from tracker.verify import differences
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 CHANNELS = ("wechat", "web", "weibo", "rest")
@@ -80,11 +81,16 @@ def main() -> None:
             session.flush()
             started = time.perf_counter()
             report = import_file(session, path, now=NOW)
-        seconds = time.perf_counter() - started
+            session.flush()
+            seconds = time.perf_counter() - started
+            started = time.perf_counter()
+            wrong = sum(1 for _ in differences(session, 1))
+            refolding = time.perf_counter() - started
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sys.stdout.write(
         f"{report.added} consultations, {report.events} events in {seconds:.1f} s: "
         f"{report.added / seconds:,.0f} a second; memory grew by {(after - before) // 1024} MB\n"
+        f"folded again: {report.added / refolding:,.0f} a second, {wrong} columns differ\n"
     )
 
 

@@ -64,7 +64,24 @@ def families(
         item.key: Stream(item.key, item.opened_at, item.opened_channel, events.get(item.id, []))
         for item in members.values()
     }
-    return {item.key: family(item.key, streams) for item in consultations}
+    merges = merges_among(streams)
+    return {item.key: _related(item.key, streams, merges) for item in consultations}
+
+
+class Merges(NamedTuple):
+    """Who was merged into whom."""
+
+    into: dict[str, str]
+    from_: dict[str, list[str]]
+
+
+def merges_among(streams: Mapping[str, Stream]) -> Merges:
+    """The merges that the streams tell of, both ways."""
+    into = {name: target for name, stream in streams.items() if (target := merged_into(stream))}
+    found: dict[str, list[str]] = {}
+    for name, target in into.items():
+        found.setdefault(target, []).append(name)
+    return Merges(into, found)
 
 
 def family(key: str, streams: Mapping[str, Stream]) -> list[Stream]:
@@ -72,31 +89,21 @@ def family(key: str, streams: Mapping[str, Stream]) -> list[Stream]:
 
     Merges in a circle, which only imported history can hold, end at the earliest receipt.
     """
-    links = {name: into for name, stream in streams.items() if (into := merged_into(stream))}
-    children: dict[str, list[str]] = {}
-    for name, into in links.items():
-        children.setdefault(into, []).append(name)
-    return related(key, streams, links, children)
+    return _related(key, streams, merges_among(streams))
 
 
-def related(
-    key: str,
-    streams: Mapping[str, Stream],
-    links: Mapping[str, str],
-    children: Mapping[str, Sequence[str]],
-) -> list[Stream]:
-    """`family`, where the links of all merges are known already."""
-    if key not in children:
+def _related(key: str, streams: Mapping[str, Stream], merges: Merges) -> list[Stream]:
+    if key not in merges.from_:
         return [streams[key]]
     own = streams[key]
-    circle = _circle(key, links)
+    circle = _circle(key, merges.into)
     if circle:
         if key != min(circle, key=lambda name: (streams[name].opened_at, name)):
             return [own]
         own = own._replace(events=[e for e in own.events if e.kind != Kind.MERGED])
     found, seen, ahead = [own], {key}, [key]
     while ahead:
-        for name in sorted(children.get(ahead.pop(), ())):
+        for name in sorted(merges.from_.get(ahead.pop(), ())):
             if name not in seen:
                 seen.add(name)
                 ahead.append(name)

@@ -17,11 +17,10 @@ from tests.tracker.samples import NOW, desk_document
 from tracker import consultations, errors
 from tracker.calendars import save_calendar
 from tracker.columns import Base
-from tracker.fold import fold
 from tracker.models import Consultation, Event, Library
 from tracker.stats import ANSWERED, cases, stats
-from tracker.streams import families
 from tracker.sweep import close_idle
+from tracker.verify import differences
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -464,19 +463,6 @@ def test_merges_that_would_lose_a_question_are_refused(session: Session, library
 # --- the log is the truth ----------------------------------------------------------------
 
 
-def refolded(session: Session, library_id: int) -> list[tuple[str, Any, Any]]:
-    """Columns whose value differs from a fold of the events."""
-    rows = session.scalars(select(Consultation).where(Consultation.library_id == library_id)).all()
-    streams = families(session, library_id, rows)
-    folded = [(row, fold(streams[row.key])) for row in rows]
-    return [
-        (name, getattr(row, name), getattr(facts, name))
-        for row, facts in folded
-        for name in consultations.FACTS
-        if getattr(row, name) != getattr(facts, name)
-    ]
-
-
 class Day:
     """A desk on which anything may be done, in any order, as time passes."""
 
@@ -571,7 +557,7 @@ def test_every_row_equals_the_fold_of_its_events(seed: int) -> None:
     for _ in range(25):
         day.step(answers=True)
 
-    assert refolded(day.session, day.library.id) == []
+    assert list(differences(day.session, day.library.id)) == []
     day.session.close()
 
 
@@ -616,4 +602,4 @@ def test_rows_equal_their_folds_on_both_databases(each_database: Database) -> No
         for _ in range(30):
             day.step(answers=True)
     with each_database.transaction() as session:
-        assert refolded(session, library.id) == []
+        assert list(differences(session, library.id)) == []

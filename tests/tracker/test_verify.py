@@ -1,0 +1,34 @@
+"""Stored rows are compared with their events, whichever way they came in."""
+
+from datetime import timedelta
+
+from sqlalchemy import update
+
+from api.db import Database
+from tests.tracker.histories import random_history
+from tests.tracker.samples import NOW
+from tests.tracker.test_consultations import answered, escalated
+from tracker.history import import_rows
+from tracker.models import Consultation, Library
+from tracker.verify import Difference, differences
+
+
+def test_imported_and_recorded_rows_equal_their_folds_until_somebody_meddles(
+    each_database: Database,
+) -> None:
+    with each_database.transaction() as session:
+        library = Library(slug="demo", name="D", timezone="Asia/Shanghai", created_at=NOW)
+        session.add(library)
+        session.flush()
+        import_rows(session, enumerate(random_history("verify", count=60), start=1), now=NOW)
+        answered(session, escalated(session, library, key="live"), NOW + timedelta(hours=1))
+        session.flush()
+        assert list(differences(session, library.id)) == []
+
+        session.execute(
+            update(Consultation).where(Consultation.key == "live").values(answered_by="tran")
+        )
+
+        assert list(differences(session, library.id)) == [
+            Difference("live", "answered_by", "tran", "lin")
+        ]
