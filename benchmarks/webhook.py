@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.load import Result, run
-from benchmarks.serving import REFDESK, environment, free_port, server
+from benchmarks.serving import REFDESK, environment, free_port, server, wait_for
 from kb.starter import STARTER
 
 SENDERS = 16
@@ -70,7 +70,11 @@ def _measure_ours(folder: Path, seconds: float) -> Result:
         ("kb", "import", str(STARTER)),
     ):
         subprocess.run((*REFDESK, *arguments), env=env, check=True, stdout=subprocess.DEVNULL)
-    with server((*REFDESK, "serve", "--port", str(port)), port, "/readyz", env=env):
+    with server((*REFDESK, "serve", "--port", str(port)), port, "/healthz", env=env) as (
+        process,
+        _,
+    ):
+        wait_for(f"http://127.0.0.1:{port}/readyz", process, status=200)
         return _load(port, "/webhooks/rest/webhook", seconds)
 
 
