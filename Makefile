@@ -69,7 +69,7 @@ $(BIN)/python:
 
 $(LOCKED): requirements.lock | $(BIN)/python
 	@echo "Installing refdesk's dependencies: about a minute, once."
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
@@ -78,7 +78,7 @@ $(INSTALLED): $(LOCKED) pyproject.toml
 
 $(LOCKED_DEV): requirements-dev.lock $(INSTALLED)
 	@echo "Installing what tests need."
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
 # Where npm is missing, Node comes from a wheel; its npm wants `node` on the path.
