@@ -15,7 +15,7 @@ from kb.words import families, is_han, pieces, stem, tokens
 
 # The kinds of feature. Each is counted apart, because each is weighed apart.
 WORD = "w"  # stems of Latin words without marks, alone and in pairs
-PIECE = "p"  # 2 to 5 letters within such a word
+PIECE = "p"  # 2 to 4 letters within such a word
 MARKED_WORD = "W"  # Vietnamese words with their marks
 MARKED_PIECE = "P"
 HAN = "h"  # one or two Chinese characters

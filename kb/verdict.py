@@ -42,7 +42,7 @@ class Thresholds:
     """From which probability the bot answers (`sure`), and from which it offers choices."""
 
     sure: float = 0.7
-    offer: float = 0.25
+    offer: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
