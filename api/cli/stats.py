@@ -17,6 +17,7 @@ from api.cli.shell import (
     say,
 )
 from tracker.clock import parse_instant
+from tracker.consortium import consortium
 from tracker.stats import stats
 
 app = one_command("stats")
@@ -42,6 +43,9 @@ def stats_command(
     at: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="As it stood then; else now.")
     ] = None,
+    compared: Annotated[
+        bool, typer.Option("--consortium", help="All libraries side by side, by channel.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the within-one-day rates and all that belongs to them.
@@ -49,6 +53,9 @@ def stats_command(
     Example: refdesk stats --from 2026-10-01 --to 2026-10-31 --json
     """
     first, last, instant = _date(start, "--from"), _date(end, "--to"), _instant(at)
+    if compared:
+        _compare(first, last, instant, as_json=as_json)
+        return
     with open_database() as database, database.snapshot() as session:
         owner = library_of(session, library)
         found = stats(session, owner, start=first, end=last, at=instant, channel=channel)
@@ -56,6 +63,31 @@ def stats_command(
         print_json(found)
     else:
         _print(found)
+
+
+def _compare(start: date | None, end: date | None, at: datetime, *, as_json: bool) -> None:
+    """Three figures by channel, and each library's own."""
+    with open_database() as database, database.snapshot() as session:
+        found = consortium(session, start=start, end=end, at=at)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("channel", "qualifying", "mean", "pooled"),
+        [
+            (
+                name,
+                f"{share['numerator']}/{share['denominator']}",
+                _percent(found["mean"][name]["rate"]),
+                _percent(found["pooled"][name]["rate"]),
+            )
+            for name, share in found["qualifying"].items()
+        ],
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _date(text: str | None, name: str) -> date | None:

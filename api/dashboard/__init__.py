@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.dashboard import around, cases, knowledge, rates, report
+from api.dashboard import around, cases, consortium, knowledge, rates, report
 
 router = APIRouter()
-for part in (rates, cases, report, knowledge, around):
+for part in (rates, cases, report, consortium, knowledge, around):
     router.include_router(part.router)

@@ -1,0 +1,85 @@
+"""Libraries side by side: only those that chose to, and no count that gives anybody away."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from api.db import Database
+from api.i18n import LANGUAGES
+from tests.api.conftest import Libraries, SignIn, post_form
+from tests.conftest import MONDAY
+from tracker.history import import_rows
+
+PAGE = "/manage/consortium"
+
+
+def rows(library: str, *, within: int, late: int) -> list[dict[str, Any]]:
+    received = MONDAY - timedelta(days=6)
+    return [
+        {
+            "id": f"{library}{number}",
+            "library": library,
+            "channel": "wechat",
+            "received_at": received.isoformat(),
+            "events": [
+                {"at": received.isoformat(), "kind": "escalated", "by": "bot"},
+                {
+                    "at": (received + timedelta(hours=1 if number < within else 30)).isoformat(),
+                    "kind": "feedback",
+                    "by": "lin",
+                    "substantive": True,
+                },
+            ],
+        }
+        for number in range(within + late)
+    ]
+
+
+@pytest.fixture
+def asked(database: Database, libraries: Libraries) -> None:
+    """North: 38 of 40 within 24 hours; south: 15 of 30."""
+    with database.transaction() as session:
+        history = rows("north", within=38, late=2) + rows("south", within=15, late=15)
+        import_rows(session, enumerate(history, start=1), now=MONDAY)
+
+
+def test_a_library_is_compared_only_after_it_chose_to(asked: None, signed_in: SignIn) -> None:
+    north, south = signed_in("manager@north"), signed_in("manager@south")
+    assert "50.0%" not in north.get(PAGE).text
+
+    assert post_form(south, f"{PAGE}/join", page=PAGE).status_code == 303
+    assert "50.0%" not in north.get(PAGE).text
+    assert "95.0%" not in south.get(PAGE).text
+    assert post_form(north, f"{PAGE}/join", page=PAGE).status_code == 303
+
+    for client in (north, south):
+        text = client.get(PAGE).text
+        assert "95.0%" in text  # north
+        assert "50.0%" in text  # south, and one library of two qualifies
+        assert "72.5%" in text  # the mean of both
+        assert "75.7%" in text  # 53 of 70
+
+    post_form(south, f"{PAGE}/leave", page=PAGE)
+    assert "50.0%" not in north.get(PAGE).text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_study_stands_on_this_page_in_every_language(
+    libraries: Libraries, signed_in: SignIn, language: str
+) -> None:
+    client = signed_in("manager@north")
+    client.cookies.set("refdesk_language", language)
+    post_form(client, f"{PAGE}/join", page=PAGE)
+
+    text = client.get(PAGE).text
+
+    assert "17" in text
+    assert "42" in text
+
+
+def test_a_librarian_may_not_decide_it(libraries: Libraries, signed_in: SignIn) -> None:
+    client = signed_in("librarian@north")
+
+    assert client.get(PAGE).status_code == 403
+    assert client.post(f"{PAGE}/join").status_code == 403
