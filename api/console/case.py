@@ -121,7 +121,7 @@ def _facts(
 ) -> dict[str, Any]:
     left = time_left(screen, item)
     owner = names.get(item.assigned_to or "", item.assigned_to)
-    reason = handed_over_because(session, item)
+    reason = handed_over_because(session, [item.id]).get(item.id)
     return {
         "id": item.id,
         "title": item.title or "…",
@@ -208,9 +208,13 @@ def _window(
 def _suggestions(
     session: Session, screen: Screen, consultation: Consultation, said: Sequence[Item]
 ) -> list[dict[str, Any]]:
-    """The nearest entries, each ready to insert in the patron's language and in others."""
+    """The nearest entries, each ready to insert in the patron's language and in others.
+
+    Until it is answered the question is what was asked first; after that, what was asked last.
+    """
     last = last_question(said) or ""
-    text = last if len(last.strip()) >= SHORT else consultation.title or last
+    is_new_question = consultation.answered_at is not None and len(last.strip()) >= SHORT
+    text = last if is_new_question else consultation.title or last
     if not text.strip():
         return []
     knowledge = screen.state.desks.of(session, screen.library.id, now=screen.now).knowledge

@@ -129,19 +129,14 @@ def reason_text(screen: Screen, reason: str | None) -> str:
     return screen.text("desk.reason.other") if known == reason else known
 
 
-def handed_over_because(session: Session, consultation: Consultation) -> str | None:
-    """The reason of the newest hand-over."""
-    event = session.scalars(
+def handed_over_because(session: Session, numbers: Iterable[int]) -> dict[int, str]:
+    """The reason of the newest hand-over of each consultation that has one."""
+    events = session.scalars(
         select(Event)
-        .where(
-            Event.library_id == consultation.library_id,
-            Event.consultation_id == consultation.id,
-            Event.kind == Kind.ESCALATED,
-        )
-        .order_by(Event.at.desc(), Event.id.desc())
-        .limit(1)
-    ).first()
-    return (event.data or {}).get("reason") if event is not None else None
+        .where(Event.consultation_id.in_(list(numbers)), Event.kind == Kind.ESCALATED)
+        .order_by(Event.at, Event.id)
+    )
+    return {event.consultation_id: (event.data or {}).get("reason", "other") for event in events}
 
 
 def _unaccepted(

@@ -185,11 +185,12 @@ def _unanswered(session: Session, screen: Screen) -> list[dict[str, Any]]:
         .order_by(Consultation.received_at.desc())
         .limit(UNANSWERED)
     ).all()
+    reasons = handed_over_because(session, [item.id for item in found])
     return [
         {
             "id": item.id,
             "title": item.title or "…",
-            "reason": reason_text(screen, handed_over_because(session, item)),
+            "reason": reason_text(screen, reasons.get(item.id)),
             "channel_name": screen.channel_name(item.channel),
             "received_at": item.received_at,
         }

@@ -102,17 +102,17 @@ def test_the_period_is_in_the_address_and_nothing_is_no_rate(signed_in: SignIn) 
 
 def test_an_entry_is_edited_and_the_bot_follows_at_once(signed_in: SignIn) -> None:
     page = signed_in(MANAGER)
-    page.goto("/manage/kb/return-books")
+    page.goto("/manage/kb/renew-books")
     old = page.locator("#answer-zh").input_value()
 
-    page.fill("#answer-zh", "还书箱搬到了北门。")
+    page.fill("#answer-zh", "续借改到新系统。")
     page.get_by_role("button", name="发布").click()
     expect(page.get_by_text("条目已发布")).to_be_visible()
 
-    page.goto("/manage/kb/try?q=在哪里还书")
+    page.goto("/manage/kb/try?q=怎么续借图书")
     expect(page.locator(".verdict")).to_have_text("机器人会直接回答。")
-    expect(page.locator("main .notice")).to_contain_text("还书箱搬到了北门")
-    page.goto("/manage/kb/return-books")
+    expect(page.locator("main .notice")).to_contain_text("续借改到新系统")
+    page.goto("/manage/kb/renew-books")
     expect(page.locator("tbody tr")).to_have_count(2)
     page.fill("#answer-zh", old)
     page.get_by_role("button", name="发布").click()
