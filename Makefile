@@ -41,7 +41,7 @@ code: setup $(LOCKED_DEV) ## Style, types, import rules and security, without th
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CODE)
+	$(BIN)/bandit --quiet --recursive --severity-level high $(CODE)
 
 bench: setup $(LOCKED_DEV) ## Throughput, start-up time, memory and the widget's size
 	@$(BIN)/python -m benchmarks.startup
