@@ -262,7 +262,12 @@
       });
     };
     connect();
-    addEventListener("pagehide", release, { once: true });
+    const leave = () => {
+      stream.close();
+      listening = false;
+      release();
+    };
+    addEventListener("pagehide", leave, { once: true });
   }
 
   // --- drawing ---------------------------------------------------------------------------
@@ -628,11 +633,13 @@
     element?.draw();
   }
 
-  addEventListener("online", () => {
+  const resume = () => {
     delay = 1000;
     flush();
     catchUp().catch(() => {});
-  });
+  };
+  addEventListener("online", resume);
+  addEventListener("pageshow", ({ persisted }) => persisted && resume());
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && element) element.draw();
   });
