@@ -32,7 +32,7 @@ from kb.wordlists import wordlist
 _SHOWN_FEATURES = 8
 _BATCH = 2_000  # held-out questions that are compared at a time
 _ELLIPTICAL = 80  # characters up to which a message may lean on what was said before
-_CONTEXT_WEIGHTS = {"patron": 0.3, "bot": 0.15}
+_CONTEXT_WEIGHTS = {"patron": 0.4, "bot": 0.15}
 _MANY = 8  # phrasings of an entry in a language from which a quarter of them tells enough
 
 
