@@ -33,6 +33,18 @@ PENDING = frozenset({PENDING_IN_TIME, PENDING_LATE, PENDING_OPEN})
 
 CONFIRMED, PRESUMED, ABANDONED, STAFFED = "confirmed", "presumed", "abandoned", "staffed"
 PERCENTILES = (50, 90, 95)
+_SUMMED = (
+    "received",
+    "excluded",
+    "excluded_late",
+    "withdrawn",
+    "directional",
+    "handed_over",
+    "bot_only",
+    "unanswered",
+    "waiting",
+    "overdue",
+)
 _LONG_AGO = 3 * DAY // MICROSECOND
 
 
@@ -146,6 +158,11 @@ class RateCount:
         else:
             self.matured += 1
             self.within += outcome == WITHIN
+
+    def add_count(self, other: "RateCount") -> None:
+        """Count all that another one counted."""
+        for name in ("within", "matured", "pending", "pending_in_time", "pending_open"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; rates are None when nothing was counted."""
@@ -268,6 +285,20 @@ class Block:
         self.open.extend([_LONG_AGO] * (day.handed_over - ended))
         self.unanswered += day.handed_over - len(day.feedback_times) // self.feedback.itemsize
         self.feedback.frombytes(day.feedback_times)
+
+    def add_block(self, other: "Block") -> None:
+        """Count all that another block counted: the total of several channels."""
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for figure, count in other.shares.items():
+            self.shares[figure].add_count(count)
+        for times in ("answered", "withdrawals", "open", "feedback"):
+            getattr(self, times).extend(getattr(other, times))
+        for outcome, number in other.deflection.items():
+            self.deflection[outcome] += number
+        if other.oldest_waiting_at is not None:
+            known = self.oldest_waiting_at or other.oldest_waiting_at
+            self.oldest_waiting_at = min(known, other.oldest_waiting_at)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, as DESIGN 4.4 names the parts."""

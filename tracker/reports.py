@@ -19,7 +19,7 @@ from tracker.errors import TrackerError
 from tracker.figures import ANSWERED, DEFLECTION_MATURITY, INCLUSIVE, NEXT_DAY, RATES
 from tracker.handling import volumes
 from tracker.models import Consultation, Library, Report, ReportVersion
-from tracker.stats import stats
+from tracker.stats import read, stats
 from tracker.trends import arrivals, by_topic, by_week
 
 HEADLINES = (INCLUSIVE, ANSWERED)
@@ -112,10 +112,10 @@ def figures(
     session: Session, library: Library, *, start: date, end: date, at: datetime
 ) -> dict[str, Any]:
     """The figures that a report seals: stats, volumes, weeks, topics, arrivals."""
-    period = {"start": start, "end": end, "at": at}
+    once = read(session, library, start=start, end=end, at=at)
     return {
-        "stats": stats(session, library, **period),  # type: ignore[arg-type]
-        "volumes": volumes(session, library, **period),  # type: ignore[arg-type]
+        "stats": stats(session, library, start=start, end=end, at=at, reading=once),
+        "volumes": volumes(session, library, start=start, end=end, at=at),
         "weeks": [
             {
                 "week": week.start.isoformat(),
@@ -123,10 +123,10 @@ def figures(
                 "received": week.counts.received,
                 **{name: week.counts.shares[name].as_dict() for name in RATES},
             }
-            for week in by_week(session, library, start=start, end=end, at=at)
+            for week in by_week(session, library, start=start, end=end, at=at, reading=once)
         ],
-        "topics": by_topic(session, library, start=start, end=end, at=at),
-        "arrivals": arrivals(session, library, start=start, end=end, at=at),
+        "topics": by_topic(session, library, start=start, end=end, at=at, reading=once),
+        "arrivals": arrivals(session, library, start=start, end=end, at=at, reading=once),
     }
 
 

@@ -5,7 +5,9 @@ Period bounds are inclusive local dates of the library. What happened after `at`
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
@@ -44,8 +46,11 @@ __all__ = [
     "RATES",
     "RESPONDED",
     "Case",
+    "Reading",
     "cases",
+    "counted",
     "first_day",
+    "read",
     "selected",
     "stats",
     "tally",
@@ -64,7 +69,6 @@ Stretch = tuple[date | None, date | None]  # inclusive local dates; None: withou
 
 Key = TypeVar("Key", bound=Hashable)
 
-TOTAL = ""  # the key of all channels together; no channel has this name
 _MOST_STRETCHES = 20  # of days counted live; beyond that, one stretch over them all
 
 
@@ -76,6 +80,7 @@ def stats(
     end: date | None = None,
     at: datetime,
     channel: str | None = None,
+    reading: "Reading | None" = None,
 ) -> dict[str, Any]:
     """All figures of a library for a period, JSON-ready, exactly as DESIGN 4.4 says.
 
@@ -88,10 +93,13 @@ def stats(
         end=end,
         at=at,
         channel=channel,
-        keys=lambda name, _: (name, TOTAL),
+        keys=lambda name, _: (name,),
         by_day=False,
+        reading=reading,
     )
-    total = found.pop(TOTAL, None) or Block(at)
+    total = Block(at)
+    for block in found.values():
+        total.add_block(block)
     tz = zone(library.timezone)
     last_day = end or at.astimezone(tz).date()
     return {
@@ -115,12 +123,14 @@ def tally(
     keys: Callable[[str, date], Iterable[Key]],
     times: bool = True,
     by_day: bool = True,
+    reading: "Reading | None" = None,
 ) -> dict[Key, Block]:
     """The counts of a period, under the keys that `keys` gives each (channel, local day).
 
     Settled days come from rollups. `times` adds each consultation's time to answer, which only
     the live estimate and percentiles need. Where the keys do not look at the day, say so by
-    `by_day=False`, and the database sums the days.
+    `by_day=False`, and the database sums the days. Several figures of one page share what
+    `read` has read.
     """
     found: dict[Key, Block] = {}
 
@@ -130,7 +140,9 @@ def tally(
                 found[key] = Block(at)
             yield found[key]
 
-    settled, live = settled_and_live(session, library, start=start, end=end, at=at)
+    settled, live = _settled_and_live(
+        session, library, reading, start=start, end=end, at=at, channel=channel
+    )
     summed = settled_rows if by_day else settled_sums
     for row in summed(session, library, settled, channel=channel, columns=COUNTED):
         for block in under(row.channel, row.day):
@@ -140,34 +152,74 @@ def tally(
             for block in under(row.channel, row.day):
                 block.add_times(row)
     tz = zone(library.timezone)
-    for item in live_cases(session, library, live, start=start, end=end, at=at, channel=channel):
+    for item in live:
         for block in under(item.channel, item.received_at.astimezone(tz).date()):
             block.add(item)
     return found
 
 
-def settled_and_live(
-    session: Session, library: Library, *, start: date | None, end: date | None, at: datetime
-) -> tuple[list[date], list[Stretch]]:
-    """The days that rollups count, and the stretches of days that are counted live."""
-    days = usable_days(session, library, start=start, end=end, at=at)
-    live = _live_stretches(session, library, days, start=start, end=end, at=at)
-    return _settled_days(days, live), live
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What several figures of one period share: the settled days, and all other cases."""
+
+    settled: list[date]
+    live: tuple[Case, ...]
 
 
-def live_cases(
+def read(
     session: Session,
     library: Library,
-    stretches: list[Stretch],
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    at: datetime,
+    channel: str | None = None,
+) -> Reading:
+    """Read a period once, for figures that are then asked with the same period."""
+    settled, live = _settled_and_live(
+        session, library, None, start=start, end=end, at=at, channel=channel
+    )
+    return Reading(settled, tuple(live))
+
+
+def counted(
+    session: Session,
+    library: Library,
+    column: str,
     *,
     start: date | None,
     end: date | None,
     at: datetime,
     channel: str | None,
-) -> Iterator[Case]:
-    """What rollups do not cover: unsettled days, and what has changed since `at`."""
-    yield from _rows(session, library, stretches, at=at, channel=channel)
-    yield from _earlier(session, library, start=start, end=end, at=at, channel=channel)
+    reading: Reading | None,
+) -> Iterator[Any]:
+    """Rollups of settled days with the column, and cases of the others."""
+    settled, live = _settled_and_live(
+        session, library, reading, start=start, end=end, at=at, channel=channel
+    )
+    yield from settled_rows(session, library, settled, channel=channel, columns=[column])
+    yield from live
+
+
+def _settled_and_live(
+    session: Session,
+    library: Library,
+    reading: Reading | None,
+    *,
+    start: date | None,
+    end: date | None,
+    at: datetime,
+    channel: str | None,
+) -> tuple[list[date], Iterable[Case]]:
+    """The days that rollups count; of the others, and of what has changed since, the cases."""
+    if reading is not None:
+        return reading.settled, reading.live
+    days = usable_days(session, library, start=start, end=end, at=at)
+    live = _live_stretches(session, library, days, start=start, end=end, at=at)
+    return _settled_days(days, live), chain(
+        _rows(session, library, live, at=at, channel=channel),
+        _earlier(session, library, start=start, end=end, at=at, channel=channel),
+    )
 
 
 def cases(

@@ -3,7 +3,6 @@
 All are counts over local dates and hours of the library, from rollups where a day has settled.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -15,9 +14,9 @@ from tracker.clock import zone
 from tracker.figures import Block, Case
 from tracker.models import Library
 from tracker.rollups import TOPIC_COUNTS, topics
-from tracker.stats import TOTAL, live_cases, settled_and_live, settled_rows, tally
+from tracker.stats import Reading, counted, tally
 
-WEEK = timedelta(days=7)
+ALL_CHANNELS = ""  # no channel has this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ def by_week(
     end: date,
     at: datetime,
     channel: str | None = None,
+    reading: Reading | None = None,
 ) -> list[Week]:
     """The rates of each week and channel that had consultations, oldest first.
 
@@ -50,8 +50,9 @@ def by_week(
         end=end,
         at=at,
         channel=channel,
-        keys=lambda name, day: ((monday(day), name), (monday(day), TOTAL)),
+        keys=lambda name, day: ((monday(day), name), (monday(day), ALL_CHANNELS)),
         times=False,
+        reading=reading,
     )
     return [Week(week, name, block) for (week, name), block in sorted(found.items())]
 
@@ -69,11 +70,14 @@ def arrivals(
     end: date,
     at: datetime,
     channel: str | None = None,
+    reading: Reading | None = None,
 ) -> list[list[int]]:
     """How many were received by weekday (Monday first) and hour of the local clock."""
     heat = [[0] * 24 for _ in range(7)]
     tz = zone(library.timezone)
-    for item in _counted(session, library, "hours", start=start, end=end, at=at, channel=channel):
+    for item in counted(
+        session, library, "hours", start=start, end=end, at=at, channel=channel, reading=reading
+    ):
         if not isinstance(item, Case):
             for hour, count in enumerate(item.hours):
                 heat[item.day.weekday()][hour] += count
@@ -91,6 +95,7 @@ def by_topic(
     end: date,
     at: datetime,
     channel: str | None = None,
+    reading: Reading | None = None,
 ) -> list[dict[str, Any]]:
     """Topics by how often they were asked, "" for none known, without the excluded.
 
@@ -98,7 +103,9 @@ def by_topic(
     that the bot answered with its interval (`rate`, `low`, `high`).
     """
     sums: dict[str, list[int]] = {}
-    for item in _counted(session, library, "topics", start=start, end=end, at=at, channel=channel):
+    for item in counted(
+        session, library, "topics", start=start, end=end, at=at, channel=channel, reading=reading
+    ):
         found = topics([item]) if isinstance(item, Case) else item.topics
         for topic, counts in found.items():
             known = sums.setdefault(topic, [0] * len(TOPIC_COUNTS))
@@ -119,6 +126,7 @@ def arrivals_by_day(
     end: date,
     at: datetime,
     channel: str | None = None,
+    reading: Reading | None = None,
 ) -> dict[date, int]:
     """How many were received on each local date that had any."""
     found = tally(
@@ -130,21 +138,6 @@ def arrivals_by_day(
         channel=channel,
         keys=lambda _, day: (day,),
         times=False,
+        reading=reading,
     )
     return {day: block.received for day, block in sorted(found.items())}
-
-
-def _counted(
-    session: Session,
-    library: Library,
-    column: str,
-    *,
-    start: date,
-    end: date,
-    at: datetime,
-    channel: str | None,
-) -> Iterator[Any]:
-    """Rollups of settled days, and cases of the others."""
-    settled, live = settled_and_live(session, library, start=start, end=end, at=at)
-    yield from settled_rows(session, library, settled, channel=channel, columns=[column])
-    yield from live_cases(session, library, live, start=start, end=end, at=at, channel=channel)
