@@ -23,7 +23,7 @@ import api.models
 import bot.models
 import kb.models
 from api.errors import RefdeskError
-from api.notices import Publish, remember
+from api.notices import Publish, pending, watch
 from kb.columns import Base as KnowledgeBase
 from tracker.columns import Base
 
@@ -187,6 +187,7 @@ class SqliteWriter:
         self._sessions = sessionmaker(
             expire_on_commit=False, join_transaction_mode="create_savepoint"
         )
+        watch(self._sessions)
         self._turn = Turn()
         self._group: Group | None = None
 
@@ -223,7 +224,9 @@ class Database:
         if self.is_sqlite:
             self._begin = SqliteWriter(self.engine).transaction
         else:
-            self._begin = sessionmaker(self.engine, expire_on_commit=False).begin
+            sessions = sessionmaker(self.engine, expire_on_commit=False)
+            watch(sessions)
+            self._begin = sessions.begin
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -232,9 +235,8 @@ class Database:
         Whoever watches is told after the commit (see api.notices).
         """
         with self._begin() as session:
-            pending = remember(session)
             yield session
-        for topic, data in pending:
+        for topic, data in pending(session):
             for listener in self.listeners:
                 listener(topic, data)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy import event, inspect
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from api.bus import conversation_topic, desk_topic
 from bot.models import ChannelAccount, Outbox
@@ -21,14 +21,22 @@ Publish = Callable[[str, dict[str, Any]], None]
 
 SETTINGS = "settings"
 """The topic that says: what doors were opened with has changed (api.doors)."""
+_PENDING = "notices"
 _SETTINGS = (Library, Calendar, ChannelAccount, EntryVersion)
 
 
-def remember(session: Session) -> list[Pending]:
-    """A list that fills with notices of every new event and every new or changed reply."""
-    pending: list[Pending] = []
-    event.listen(session, "after_flush", lambda flushed, _: pending.extend(_of_flush(flushed)))
-    return pending
+def watch(sessions: sessionmaker[Session]) -> None:
+    """Let sessions of this maker remember notices of what they flush, in `pending`."""
+
+    @event.listens_for(sessions, "after_flush")
+    def remember(session: Session, _context: object) -> None:
+        pending(session).extend(_of_flush(session))
+
+
+def pending(session: Session) -> list[Pending]:
+    """The notices that a session's commit will give."""
+    notices: list[Pending] = session.info.setdefault(_PENDING, [])
+    return notices
 
 
 def _of_flush(session: Session) -> Iterator[Pending]:
