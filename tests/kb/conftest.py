@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,10 @@ from kb.entries import EntryData
 from kb.knowledge import KnowledgeBase
 from kb.segment import use_cache
 from kb.starter import STARTER
+
+# A busy machine is no failure: examples are not timed.
+settings.register_profile("kb", deadline=None)
+settings.load_profile("kb")
 
 NOW = datetime(2026, 9, 7, 9, 0, tzinfo=UTC)
 
