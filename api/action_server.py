@@ -1,31 +1,29 @@
-"""The action server: Rasa calls it, rasa-sdk speaks its protocol, our actions answer.
+"""The action server: Rasa calls it, rasa-sdk runs our actions, and its protocol is spoken.
 
-rasa-sdk's own server stands inside; in front of it is a door that refuses what it would
-stumble over (it answers a malformed tracker with 500, and echoes the whole request). Rasa
-keeps silent towards its patron when an action fails, so an action here does not fail: when
-the desk cannot be reached, the patron is told.
+The actions and their executor are rasa-sdk's. Its HTTP server is not used: it answers a
+malformed tracker with 500 and echoes the whole request, unpacks any size, and asks for no
+token. Rasa keeps silent towards its patron when an action fails, so an action here does not
+fail: when the desk cannot be reached, the patron is told.
 """
 
+import asyncio
 import json
 import secrets
-import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from rasa_sdk.endpoint import create_app as create_sdk_app
 from rasa_sdk.executor import ActionExecutor, CollectingDispatcher
 from rasa_sdk.interfaces import (
     ActionExecutionRejection,
     ActionMissingDomainException,
     ActionNotFoundException,
 )
-from sanic import Sanic
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from api.accounts import account_named, built_in_account, find_built_in
 from api.errors import BadRequest
@@ -48,7 +46,6 @@ from kb.text import detect_language
 BODY_LIMIT = 32 * 1024 * 1024  # Rasa sends the whole conversation with each call
 PATHS = {"/webhook", "/actions", "/health"}
 _SDK_ERRORS = (ActionExecutionRejection, ActionMissingDomainException, ActionNotFoundException)
-_KNOWN_WARNINGS = ("Your versions of rasa", "You are using an old version of rasa")
 
 
 Take = Callable[[Session, Desk, ChannelAccount, datetime], Answer]
@@ -170,7 +167,8 @@ class DeskExecutor(ActionExecutor):  # type: ignore[misc]  # rasa_sdk carries no
     ) -> Any:
         """See rasa_sdk. A call that cannot be read is a rejection, which it answers with 400."""
         name = action_call.get("next_action")
-        trouble = trouble_with(action_call)
+        is_unknown = isinstance(name, str) and name not in self.actions
+        trouble = None if is_unknown else trouble_with(action_call)
         if trouble is not None:
             raise ActionExecutionRejection(str(name), trouble)
         try:
@@ -249,44 +247,54 @@ def create_executor(desk: AccountDesk) -> DeskExecutor:
 # --- serving -----------------------------------------------------------------------------
 
 
-def create_action_app(desk: AccountDesk) -> ASGIApp:
+def create_action_app(desk: AccountDesk) -> "ActionServer":
     """The action server as an ASGI application."""
-    for start in _KNOWN_WARNINGS:  # Rasa 3.6 and rasa-sdk 3.21 understand each other: tested
-        warnings.filterwarnings("ignore", message=start)
-    app: Any = create_sdk_app(create_executor(desk), cors_origins=[])
-    Sanic.unregister_app(app)  # its registry of names is for its own command line
-    return Door(app, token=lambda: desk.token)
+    return ActionServer(create_executor(desk), token=lambda: desk.token)
 
 
-class Door:
-    """Lets through what rasa-sdk can read: the right token, a JSON object, not too large."""
+class ActionServer:
+    """rasa-sdk's HTTP protocol: /webhook, /actions and /health, its keys and its statuses."""
 
-    def __init__(self, app: ASGIApp, *, token: Callable[[], str | None]) -> None:
-        self._app = app
+    def __init__(self, executor: DeskExecutor, *, token: Callable[[], str | None]) -> None:
+        self._executor = executor
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        try:
-            self._check(scope)
-            if scope["path"] == "/webhook":
-                body = await _body(scope, receive)
-                scope = _plain(scope, len(body))
-                receive = _replayed(body)
-        except Turned as refusal:
-            await _refuse(send, refusal)
-            return
-        await self._app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await _answer(send, *await self._exchange(scope, receive))
 
-    def _check(self, scope: Scope) -> None:
-        path, method = scope["path"], scope["method"]
+    async def _exchange(self, scope: Scope, receive: Receive) -> tuple[int, Any]:
+        try:
+            await self._check(scope)
+            match scope["path"]:
+                case "/health":
+                    return 200, {"status": "ok"}
+                case "/actions":
+                    return 200, [each.model_dump() for each in self._executor.list_actions()]
+            return await self._run(await _call(scope, receive))
+        except Turned as refusal:
+            return refusal.status, {"error": str(refusal)}
+
+    async def _run(self, call: dict[str, Any]) -> tuple[int, Any]:
+        """Run the action; what rasa-sdk calls a rejection is 400, an unknown action 404."""
+        try:
+            result = await self._executor.run(call)
+        except ActionExecutionRejection as rejection:
+            return 400, {"error": rejection.message, "action_name": rejection.action_name}
+        except ActionNotFoundException as unknown:
+            return 404, {"error": unknown.message, "action_name": unknown.action_name}
+        return 200, result.model_dump() if result else None
+
+    async def _check(self, scope: Scope) -> None:
+        """The right address and method, and the token where one is set. Raises Turned."""
+        path = scope["path"]
         if path not in PATHS:
             raise Turned(404, "There is nothing at this address.")
-        if method != ("POST" if path == "/webhook" else "GET"):
+        if scope["method"] != ("POST" if path == "/webhook" else "GET"):
             raise Turned(405, "This method is not used here.")
-        token = self._token() if path == "/webhook" else None
+        token = await asyncio.to_thread(self._token) if path == "/webhook" else None
         if token and not secrets.compare_digest(_given_token(scope), token.encode()):
             raise Turned(
                 401, "The token is missing or wrong: see action_endpoint in endpoints.yml."
@@ -313,27 +321,26 @@ def _header(scope: Scope, name: bytes) -> bytes:
     return found
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The body, unpacked; it is a JSON object. Raises Turned."""
+async def _call(scope: Scope, receive: Receive) -> dict[str, Any]:
+    """The JSON object that was sent, unpacked. Raises Turned."""
     if _header(scope, b"content-length").isdigit():
         _check_size(int(_header(scope, b"content-length")))
-    packed = bytearray()
-    while True:
+    packed, more = bytearray(), True
+    while more:
         message = await receive()
         packed += message.get("body", b"")
         _check_size(len(packed))
-        if not message.get("more_body"):
-            break
+        more = message.get("more_body", False)
     body = bytes(packed)
     if _header(scope, b"content-encoding") == b"deflate":
         body = _inflated(body)
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        raise Turned(400, "Invalid body request") from None  # rasa-sdk's words
+        found = None
     if not isinstance(found, dict):
-        raise Turned(400, "Invalid body request")
-    return body
+        raise Turned(400, "Invalid body request")  # rasa-sdk's words
+    return found
 
 
 def _check_size(size: int) -> None:
@@ -352,27 +359,19 @@ def _inflated(body: bytes) -> bytes:
     return plain
 
 
-def _plain(scope: Scope, length: int) -> Scope:
-    dropped = (b"content-encoding", b"content-length", b"transfer-encoding")
-    headers = [(key, value) for key, value in scope["headers"] if key.lower() not in dropped]
-    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
-
-
-def _replayed(body: bytes) -> Receive:
-    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        return pending.pop() if pending else {"type": "http.disconnect"}
-
-    return receive
-
-
-async def _refuse(send: Send, refusal: Turned) -> None:
-    body = json.dumps({"error": str(refusal)}, ensure_ascii=False).encode()
+async def _answer(send: Send, status: int, content: Any) -> None:
+    body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -9,6 +9,7 @@ order; what was said while none was open comes with the next one.
 """
 
 import asyncio
+import hashlib
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class Listener:
     session: str
     conversation_id: int | None = None
     position: int = 0
+    is_new: bool = True  # it may have missed something; later it has seen all, from the first word
     sending: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: asyncio.Task[None] | None = None
 
@@ -116,7 +118,7 @@ class Sockets:
         if isinstance(wanted, str) and known is None:
             visit.names[wanted] = session
         await self.server.emit("session_confirm", session, to=sid)
-        await self._listen(sid, visit, session)
+        self._listen(sid, visit, session)
 
     # --- messages ------------------------------------------------------------------------
 
@@ -151,8 +153,11 @@ class Sockets:
         if not issued or turn.duplicate:
             await self._say(sid, uttered(turn.replies))
             return
-        listener = await self._listen(sid, visit, name)
-        await self._send_news(sid, listener)
+        listener = self._listen(sid, visit, name)
+        if await self._is_begun(listener):
+            await self._send_news(sid, listener)
+        if turn.position == 1:
+            self._state.bus.publish(_topic(name), {})
 
     def _wait(self, visit: Visit) -> int:
         return self._state.limiter.wait(f"public:{visit.address}", PUBLIC)
@@ -215,23 +220,20 @@ class Sockets:
 
     # --- what is said later --------------------------------------------------------------
 
-    async def _listen(self, sid: str, visit: Visit, session: str) -> Listener:
+    def _listen(self, sid: str, visit: Visit, session: str) -> Listener:
         """Send on this connection whatever is said in the session, from what it has not seen."""
-        listener = visit.listeners.setdefault(session, Listener(session))
-        if listener.task is not None:
-            return listener
-        async with listener.sending:
-            if listener.conversation_id is None:
-                found = await asyncio.to_thread(self._conversation, session)
-                if found is None:
-                    return listener  # nothing has been said yet
-                listener.conversation_id, seen = found
-                listener.position = max(listener.position, seen)
-        if listener.task is None and sid in self._visits:
+        listener = visit.listeners.get(session)
+        if listener is None:
+            listener = visit.listeners[session] = Listener(session)
             listener.task = asyncio.create_task(self._follow(sid, listener))
         return listener
 
     async def _follow(self, sid: str, listener: Listener) -> None:
+        while not await self._is_begun(listener):
+            # Another connection of the session may say its first word.
+            async with await self._state.bus.subscribe([_topic(listener.session)]) as notices:
+                if not await self._is_begun(listener):
+                    await anext(notices)
         topic = conversation_topic(listener.conversation_id or 0)
         async with await self._state.bus.subscribe([topic]) as notices:
             await self._send_news(sid, listener)
@@ -240,6 +242,17 @@ class Sockets:
                     continue
                 await asyncio.sleep(SETTLE_SECONDS)
                 await self._send_news(sid, listener)
+
+    async def _is_begun(self, listener: Listener) -> bool:
+        """Whether something has been said in the session; from then on its place is known."""
+        async with listener.sending:
+            if listener.conversation_id is None:
+                found = await asyncio.to_thread(self._conversation, listener.session)
+                if found is not None:
+                    listener.conversation_id, seen = found
+                    listener.position = seen if listener.is_new else 0
+                listener.is_new = False
+            return listener.conversation_id is not None
 
     async def _send_news(self, sid: str, listener: Listener) -> None:
         if listener.conversation_id is None:
@@ -323,6 +336,11 @@ def install(app: FastAPI, state: State) -> None:
     sockets = Sockets(state)
     app.state.sockets = sockets
     app.mount(PATH, Entrance(sockets.server), name="socket.io")
+
+
+def _topic(session: str) -> str:
+    """Where a session's connections hear that its first word was said."""
+    return f"rasa-session:{hashlib.sha256(session.encode()).hexdigest()[:32]}"
 
 
 def _by_patron(

@@ -1,0 +1,112 @@
+"""What Rasa's tools ask: the recorded shapes, key for key."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from starlette.testclient import TestClient
+
+from api.accounts import add_account
+from api.db import Database
+from api.state import State
+from bot.models import Inbox, Outbox, OutboxState
+from tests.api.conftest import Libraries
+from tests.conftest import MONDAY
+from tracker.models import Library
+
+RECORDED = Path(__file__).parent.parent / "bot" / "channels" / "rasa" / "payloads"
+
+
+def recorded(name: str) -> Any:
+    return json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_a_text_is_parsed_into_a_ranking(client: TestClient, libraries: Libraries) -> None:
+    theirs = recorded("model_parse")["response"]["json"]
+
+    ours = client.post("/model/parse", json={"text": "How do I renew a book"}).json()
+
+    assert set(ours) == set(theirs)
+    assert set(ours["intent"]) == set(theirs["intent"])
+    assert ours["intent"] == ours["intent_ranking"][0]
+    assert ours["intent"]["name"] == "renew-books"
+    assert all(set(row) == {"name", "confidence"} for row in ours["intent_ranking"])
+    assert "nlu_fallback" in [row["name"] for row in ours["intent_ranking"]]
+    assert ours["text_tokens"][0] == [0, 3]
+
+
+def test_what_no_entry_answers_is_rasas_fallback(client: TestClient, libraries: Libraries) -> None:
+    ours = client.post("/model/parse", json={"text": "zxqv wpkj qqq"}).json()
+
+    assert ours["intent"]["name"] == "nlu_fallback"
+
+
+def test_parsing_leaves_nothing(
+    client: TestClient, libraries: Libraries, database: Database
+) -> None:
+    client.post("/model/parse", json={"text": "怎么续借图书"})
+
+    with database.snapshot() as session:
+        assert session.scalar(select(func.count()).select_from(Inbox)) == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"text": 7}', b"{nope"])
+def test_what_has_no_text_is_refused_in_rasas_shape(client: TestClient, body: bytes) -> None:
+    answer = client.post("/model/parse", content=body)
+
+    assert answer.status_code == answer.json()["code"] == 400
+    keys = {"version", "status", "message", "reason", "details", "help", "code"}
+    assert set(answer.json()) == keys
+
+
+def test_version_and_status_have_rasas_keys(client: TestClient, libraries: Libraries) -> None:
+    version = client.get("/version").json()
+
+    assert set(version) == {"version", "minimum_compatible_version"}
+    keys = {"model_file", "model_id", "num_active_training_jobs"}
+    assert set(client.get("/status").json()) == keys
+
+
+# --- callback --------------------------------------------------------------------------
+
+
+def add_callback(state: State, name: str) -> None:
+    with state.database.transaction() as session:
+        add_account(
+            session,
+            session.scalars(select(Library).where(Library.slug == "north")).one(),
+            kind="rasa_callback",
+            name=name,
+            values={"url": "https://portal.example.org/bot"},
+            keyring=state.keyring,
+            now=MONDAY,
+        )
+
+
+def test_a_callback_is_answered_with_success_and_its_reply_waits_to_be_sent(
+    client: TestClient, state: State, libraries: Libraries
+) -> None:
+    add_callback(state, "portal")
+
+    answer = client.post(
+        "/webhooks/callback/webhook", json={"sender": "cb1", "message": "怎么续借图书"}
+    )
+
+    assert (answer.status_code, answer.text) == (200, "success")
+    assert client.get("/webhooks/callback/").json() == {"status": "ok"}
+    with state.database.snapshot() as session:
+        row = session.scalars(select(Outbox)).one()
+    assert (row.state, row.by) == (OutboxState.NEW, "bot")
+
+
+def test_without_one_account_there_is_no_callback(
+    client: TestClient, state: State, libraries: Libraries
+) -> None:
+    sent = {"sender": "cb1", "message": "hello"}
+
+    assert client.post("/webhooks/callback/webhook", json=sent).status_code == 404
+    add_callback(state, "one")
+    add_callback(state, "two")
+    assert client.post("/webhooks/callback/webhook", json=sent).status_code == 404
