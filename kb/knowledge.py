@@ -94,7 +94,12 @@ class KnowledgeBase:
         other = copy(self)
         other.__dict__.pop("_by_key", None)
         other.entries, other.version = wanted, version
-        if keys:
+        if not keys:
+            return other
+        if isinstance(self.matcher, LargeMatcher):
+            some = [after[key] for key in sorted(keys) if key in after]
+            other.matcher = self.matcher.changed(phrasings(some), keys)
+        else:
             other.matcher = self.matcher.changed(phrasings(wanted), answers(wanted), keys)
         return other
 
@@ -177,7 +182,7 @@ class KnowledgeBases:
         if held is not None and held.knowledge.concepts == concepts:
             quick = held.knowledge.changed(valid, version=version)
             if quick is not None:
-                if quick.matcher is not held.knowledge.matcher:
+                if quick.matcher is not held.knowledge.matcher and quick.matcher.is_patchy:
                     self._relearn(library_id, quick)
                 return _Held(quick, until, today)
         return _Held(self._learned(library_id, valid, concepts, version), until, today)

@@ -37,6 +37,7 @@ _PIECES = (3, 4)
 _KIND_WEIGHTS = {WORD: 0.6, PIECE: 0.5, HAN: 0.7, "j": 0.7, CONCEPT: 0.5}
 _SAMPLE = 2_000  # phrasings on which the confidence is learned
 _EVIDENCE = 5
+_PATCHY = 0.1  # of the entries changed: then the index is built anew
 
 
 def features(reading: Reading) -> dict[int, float]:
@@ -77,11 +78,11 @@ class Segment:
     @classmethod
     def build(cls, rows: sparse.csr_matrix, rarity: Floats) -> "Segment":
         """From the summed features of each entry."""
-        weighed = rows.multiply(rarity[None, :]).tocsr()
-        lengths = np.sqrt(np.asarray(weighed.multiply(weighed).sum(axis=1)).ravel())
-        scale = sparse.diags(1.0 / np.where(lengths > 0, lengths, 1.0))
-        columns = (scale @ weighed).tocsc()
-        columns.sort_indices()
+        values = rows.data * rarity[rows.indices]
+        at = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+        lengths = np.sqrt(np.bincount(at, values * values, rows.shape[0]))
+        values /= np.where(lengths > 0, lengths, 1.0)[at]
+        columns = sparse.csr_matrix((values, rows.indices, rows.indptr), shape=rows.shape).tocsc()
         return cls(
             columns.indptr.astype(np.uint32),
             columns.indices.astype(np.int32),
@@ -138,11 +139,14 @@ class LargeMatcher:
         return self
 
     def _take(self, phrasings: Iterable[Phrasing]) -> None:
-        self.phrasings_ = tuple(phrasings)
         self._texts: dict[str, list[str]] = {}
-        for phrasing in self.phrasings_:
+        for phrasing in phrasings:
             self._texts.setdefault(phrasing.entry, []).append(phrasing.text)
-        self.entries_ = tuple(self._texts)
+
+    @property
+    def entries_(self) -> tuple[str, ...]:
+        """The entries' keys."""
+        return tuple(self._texts)
 
     def _count(self, entries: Sequence[str]) -> sparse.csr_matrix:
         starts, buckets, values = [0], [], []
@@ -156,6 +160,11 @@ class LargeMatcher:
             starts.append(starts[-1] + len(total))
         parts = (np.concatenate(values), np.concatenate(buckets), np.array(starts))
         return sparse.csr_matrix(parts, shape=(len(entries), BUCKETS))
+
+    @property
+    def is_patchy(self) -> bool:
+        """Whether so much was changed since the index was built that a new one is due."""
+        return len(self.keys_) > 1 and len(self.keys_[1]) > _PATCHY * len(self.keys_[0])
 
     @property
     def index_bytes(self) -> int:
@@ -231,19 +240,18 @@ class LargeMatcher:
             reading.text, ranking, reading.concepts, tuple(reasons[:8]), nearest[: self.limit]
         )
 
-    def changed(
-        self, phrasings: Iterable[Phrasing], answers: Iterable[Phrasing], keys: Collection[str]
-    ) -> "LargeMatcher":
-        """A matcher for these phrasings, of which only the entries `keys` differ from mine.
+    def changed(self, phrasings: Iterable[Phrasing], keys: Collection[str]) -> "LargeMatcher":
+        """A matcher in which the entries `keys` have these phrasings; without any, they are gone.
 
         What changed since the index was built lives in a second, small one; the first stays.
         """
         other = copy(self)
-        other._take(phrasings)
-        first = set(self.keys_[0])
+        other._texts = {key: texts for key, texts in self._texts.items() if key not in keys}
+        for phrasing in phrasings:
+            other._texts.setdefault(phrasing.entry, []).append(phrasing.text)
         changed = {*keys, *(key for later in self.keys_[1:] for key in later)}
         fresh = tuple(sorted(key for key in changed if key in other._texts))
-        other.dead_ = self.dead_ | (changed & first)
+        other.dead_ = self.dead_ | (changed & self._place.keys())
         other.segments_, other.keys_ = self.segments_[:1], self.keys_[:1]
         if fresh:
             small = Segment.build(other._count(fresh), self.rarity_)
@@ -252,21 +260,21 @@ class LargeMatcher:
 
     def _learn_confidence(self) -> Confidence:
         """See how sure the index may be: phrasings, each taken out of its entry, and background."""
-        step = max(1, len(self.phrasings_) // _SAMPLE)
+        known = [(entry, text) for entry, texts in self._texts.items() for text in texts]
         seen, outcomes = [], []
-        for phrasing in self.phrasings_[::step]:
-            if len(self._texts[phrasing.entry]) > 1:
-                found = self._without(phrasing)
+        for entry, text in known[:: max(1, len(known) // _SAMPLE)]:
+            if len(self._texts[entry]) > 1:
+                found = self._without(entry, text)
                 seen.append(_evidence(found))
-                outcomes.append(RIGHT if found and found[0][0] == phrasing.entry else WRONG)
+                outcomes.append(RIGHT if found and found[0][0] == entry else WRONG)
         for question in shipped_background():
             seen.append(_evidence(self._shortlist(read(question.text, self.concepts))))
             outcomes.append(NONE)
         return Confidence.learn(np.array(seen, np.float32).reshape(-1, _EVIDENCE), outcomes)
 
-    def _without(self, phrasing: Phrasing) -> list[tuple[str, float, str, float]]:
+    def _without(self, entry: str, wording: str) -> list[tuple[str, float, str, float]]:
         """The shortlist for a phrasing as if its entry did not hold it."""
-        reading = read(phrasing.text, self.concepts)
+        reading = read(wording, self.concepts)
         held = features(reading)
         rarity = self.rarity_[np.fromiter(held, np.int32, len(held))]
         weighed = np.fromiter(held.values(), np.float32, len(held)) * rarity
@@ -274,11 +282,11 @@ class LargeMatcher:
         found = []
         for key, near, _, _ in self._shortlist(reading):
             texts, cosine = self._texts[key], near
-            if key == phrasing.entry:
+            if key == entry:
                 whole = float(self.segments_[0].lengths[self._place[key]])
                 left = sqrt(max(1e-6, whole**2 - 2 * own * near * whole + own**2))
                 cosine = max(0.0, (near * whole - own) / left)
-                texts = [text for text in texts if text != phrasing.text] or [""]
+                texts = [text for text in texts if text != wording] or [""]
             likeness = [fuzz.token_sort_ratio(reading.text, one) / 100 for one in texts]
             best = max(range(len(texts)), key=likeness.__getitem__)
             found.append((key, cosine, texts[best], likeness[best]))

@@ -193,6 +193,8 @@ class Matcher:
         for fold in range(folds):
             yield (order >= 0) & (order % parts == fold)
 
+    is_patchy = True  # after a change, learning anew is always worth while
+
     @property
     def index_bytes(self) -> int:
         """What the learned arrays take in memory."""
