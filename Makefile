@@ -21,7 +21,7 @@ LOCKED_DEV := $(VENV)/.locked-dev
 PAGES := node_modules/.ready
 MACHINE := $(VENV)/.machine
 
-.PHONY: help run setup test check code bench migration lock clean
+.PHONY: help run setup test test-rasa check code bench bench-rasa migration lock clean
 
 help: ## List what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ setup: $(INSTALLED) $(PAGES) ## Create .venv and install refdesk with its locked
 
 test: setup $(LOCKED_DEV) $(MACHINE) ## Install what tests need and run them all
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-rasa: setup $(LOCKED_DEV) ## The example assistant on a real Rasa 3.6: needs Python 3.8-3.10 and 2.7 GB
+	@REFDESK_TEST_RASA=on $(BIN)/python -m pytest -v -s -p no:xdist tests/rasa
 
 check: code test ## Everything that guards it: style, types, import rules, security, tests
 
@@ -46,6 +49,9 @@ code: setup $(LOCKED_DEV) ## Style, types, import rules and security, without th
 bench: setup $(LOCKED_DEV) ## Throughput, start-up time, memory and the widget's size
 	@$(BIN)/python -m benchmarks.startup
 	@$(BIN)/python -m benchmarks.webhook
+
+bench-rasa: setup $(LOCKED_DEV) ## Beside a real Rasa 3.6: throughput, and how soon an edited entry is live
+	@$(BIN)/python -m benchmarks.bench_rasa
 
 migration: setup ## Write a migration from the models: make migration message="Add a due index"
 	@$(BIN)/python -m api.migrations "$(message)"
