@@ -79,7 +79,8 @@ def _of_event(screen: Screen, event: Event, names: Mapping[str, str]) -> Item | 
         text = _happened(screen, event, names)
         return Item(f"e{event.id}", "event", event.at, text) if text else None
     if role == PATRON and event.by not in (None, PATRON):
-        role = "librarian"  # entered by hand: the librarian wrote down what was asked
+        # Another bot's words in a transcript, or a question that a librarian wrote down by hand.
+        role = BOT if event.by == BOT else "librarian"
     data = event.data or {}
     held = role == "librarian" and data.get("substantive") is False
     return Item(
