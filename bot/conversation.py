@@ -94,7 +94,7 @@ class _Turn:
         self.is_first = self.conversation.position == 0
         if not self.is_first:
             self.consultation = consultations.open_for(
-                self.session, self.desk.library.id, self.conversation.id, now=self.now
+                self.session, self.desk.library.id, self.conversation.id, now=self.now, lock=True
             )
         replies = self._respond()
         if replies and self._is_looping(replies):

@@ -114,16 +114,20 @@ def find(session: Session, library_id: int, key: str) -> Consultation | None:
 
 
 def open_for(
-    session: Session, library_id: int, conversation_id: int, *, now: datetime
+    session: Session,
+    library_id: int,
+    conversation_id: int,
+    *,
+    now: datetime,
+    lock: bool = False,
 ) -> Consultation | None:
     """The consultation that a new message of this conversation belongs to, if there is one.
 
     That is one which still waits or is in hand; one that a librarian answered at most 72
-    hours ago, even if closed since; or one that the bot answered at most 24 hours ago. Its
-    row is locked until the commit.
+    hours ago, even if closed since; or one that the bot answered at most 24 hours ago.
+    `lock`: keep its row from others until the commit, because something will be added to it.
     """
-    memory = memory_of(session)
-    candidates = session.scalars(
+    recent = (
         select(Consultation)
         .where(
             Consultation.library_id == library_id,
@@ -132,10 +136,12 @@ def open_for(
         )
         .order_by(Consultation.received_at.desc(), Consultation.id.desc())
         .limit(RECENT)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).all()
-    memory.locked.update(item.id for item in candidates)
+    )
+    if lock:
+        recent = recent.with_for_update().execution_options(populate_existing=True)
+    candidates = session.scalars(recent).all()
+    if lock:
+        memory_of(session).locked.update(item.id for item in candidates)
     return next((item for item in candidates if _takes_messages(item, now)), None)
 
 
