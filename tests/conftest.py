@@ -2,9 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
@@ -18,7 +19,8 @@ from api.db import Database
 from api.db import create_engine as create_database_engine
 from api.settings import Settings
 from api.state import State
-from kb.knowledge import KnowledgeBases
+from kb.entries import Concept, EntryData
+from kb.knowledge import KnowledgeBase, KnowledgeBases
 from kb.segment import use_cache
 
 MONDAY = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)  # 10:00 in Shanghai, an ordinary working day
@@ -230,10 +232,22 @@ def settings(database: Database, tmp_path: Path) -> Settings:
     )
 
 
-@pytest.fixture(scope="session")
-def knowledge_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a knowledge base has learned, so that not every test must learn it again."""
-    return tmp_path_factory.mktemp("knowledge")
+class LearnedOnce(KnowledgeBases):
+    """Learns the same entries once in all tests; a learned knowledge base never changes."""
+
+    learned: ClassVar[dict[str, KnowledgeBase]] = {}
+
+    def _learned(
+        self,
+        library_id: int,
+        entries: Iterable[EntryData],
+        concepts: Iterable[Concept],
+        version: int,
+    ) -> KnowledgeBase:
+        key = repr((version, entries, concepts))
+        if key not in self.learned:
+            self.learned[key] = super()._learned(library_id, entries, concepts, version)
+        return self.learned[key]
 
 
 @pytest.fixture
@@ -242,10 +256,8 @@ def app(
     clock: StandingClock,
     database: Database,
     bus: EventBus,
-    knowledge_cache: Path,
 ) -> Iterator[FastAPI]:
-    knowledge = KnowledgeBases(cache=knowledge_cache)
-    made = create_app(settings, clock=clock, database=database, bus=bus, knowledge=knowledge)
+    made = create_app(settings, clock=clock, database=database, bus=bus, knowledge=LearnedOnce())
     yield made
     made.state.refdesk.close()
 

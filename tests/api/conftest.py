@@ -1,12 +1,14 @@
 """A small library with staff, as the web side sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from api import staff
 from api.db import Database
 from api.libraries import add_library
 from api.models import Role
@@ -57,6 +59,16 @@ class Libraries:
 
     north: int
     south: int
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_hasher() -> Iterator[PasswordHasher]:
+    """What hashes passwords outside of tests; here a quicker one does."""
+    shipped = staff._hasher
+    with pytest.MonkeyPatch.context() as patch:
+        quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr(staff, "_hasher", quick)
+        yield shipped
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import re
 from typing import Annotated
 
 import pytest
+from argon2 import PasswordHasher, Type
 from fastapi import Depends, FastAPI
 from sqlalchemy import select
 from starlette.testclient import TestClient
@@ -306,6 +307,12 @@ def test_a_link_is_worthless_after_a_day_and_after_a_newer_one(
     assert client.get(f"/set-password/{newer}").status_code == 200
     clock.advance(hours=24)
     assert client.get(f"/set-password/{newer}").status_code == 404
+
+
+def test_a_guess_costs_at_least_what_owasp_asks_for(shipped_hasher: PasswordHasher) -> None:
+    assert shipped_hasher.type is Type.ID
+    assert shipped_hasher.memory_cost >= 19 * 1024  # KiB
+    assert shipped_hasher.time_cost >= 2
 
 
 def test_passwords_are_kept_as_argon2id_only(libraries: Libraries, database: Database) -> None:
