@@ -35,7 +35,7 @@ from bot.actions import all_actions
 from bot.actions.hearing import LANGUAGE_SLOT
 from bot.actions.telling import VERDICT
 from bot.assistants import Answer, Line, known_language
-from bot.channels.base import MAX_IDENTIFIER
+from bot.channels.base import MAX_IDENTIFIER, storable
 from bot.channels.rasa_server import RasaServer
 from bot.desk import Desk
 from bot.messages import Inbound
@@ -98,10 +98,10 @@ class AccountDesk:
             )
         )
 
-    def waiting_replies(self, inbound: Inbound) -> Answer:
+    def waiting_replies(self, inbound: Inbound, language: str | None) -> Answer:
         return self._with_desk(
             lambda session, desk, account, now: assistants.waiting_replies(
-                session, desk, account, inbound, now=now
+                session, desk, account, inbound, language=language, now=now
             )
         )
 
@@ -211,8 +211,8 @@ def trouble_with(call: dict[str, Any]) -> str | None:
     sender = tracker.get("sender_id")
     if not isinstance(sender, str) or not 1 <= len(sender) <= MAX_IDENTIFIER:
         return f"“tracker.sender_id” must be a text of 1–{MAX_IDENTIFIER} characters."
-    if "\x00" in sender or not sender.isprintable():
-        return "“tracker.sender_id” must not hold control characters."
+    if storable(sender) != sender:
+        return "“tracker.sender_id” must not hold NUL or half a character."
     return _trouble_with_parts(tracker)
 
 
@@ -225,6 +225,8 @@ def _trouble_with_parts(tracker: dict[str, Any]) -> str | None:
         return "“tracker.events” must be a list of objects."
     if not all(isinstance(event.get("event"), str) for event in events):
         return "Every event in “tracker.events” must name its kind in “event”."
+    if not all(isinstance(each.get("name"), str) for each in events if each["event"] == "slot"):
+        return "Every slot event in “tracker.events” must name its slot in “name”."
     entities = (tracker.get("latest_message") or {}).get("entities") or []
     if not isinstance(entities, list) or not all(isinstance(each, dict) for each in entities):
         return "“tracker.latest_message.entities” must be a list of objects."

@@ -84,8 +84,7 @@ def take(
 ) -> Answer:
     """Take one turn. `language` is the assistant's own guess; the patron's words go first."""
     conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
-    if language is not None:
-        conversation.language = known_language(language) or conversation.language
+    _hear_language(conversation, inbound, language)
     listening = _Listening(desk.knowledge)
     heard = replace(desk, knowledge=cast("KnowledgeBase", listening))
     turn = receive(session, heard, account, inbound, now=now)
@@ -107,13 +106,10 @@ def hand_over(
     _bring(session, desk, conversation, before, now=now)
     if Signal.CRISIS in signals(inbound.text):
         return take(session, desk, account, inbound, language=language, now=now)
-    if language is not None:
-        conversation.language = known_language(language) or conversation.language
+    _hear_language(conversation, inbound, language)
     text = inbound.text
     if is_known(session, account, inbound.dedupe_key):
         text = desk.phrases(conversation.language).say("ask_person")
-    elif inbound.payload is None:
-        conversation.language = detect_language(text, fallback=conversation.language)
     asked = replace(
         inbound,
         text=text,
@@ -145,25 +141,32 @@ def opening_hours(
     if entry is None or not entry.answers or inbound.payload is not None:
         return take(session, desk, account, inbound, language=language, now=now)
     conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
+    _hear_language(conversation, inbound, language)
     text = inbound.text
-    if text.startswith("/"):  # a button's payload, in which nobody wrote anything
+    if _is_tapped(inbound):
         text = entry.title(conversation.language)
-    else:
-        conversation.language = detect_language(text, fallback=conversation.language)
     asked = replace(inbound, text=text, kind=InboundKind.CHOICE, payload=f"/entry {entry.id}")
-    return take(session, desk, account, asked, language=language, now=now)
+    return take(session, desk, account, asked, now=now)
 
 
 def waiting_replies(
-    session: Session, desk: Desk, account: ChannelAccount, inbound: Inbound, *, now: datetime
+    session: Session,
+    desk: Desk,
+    account: ChannelAccount,
+    inbound: Inbound,
+    *,
+    language: str | None = None,
+    now: datetime,
 ) -> Answer:
     """What librarians have written: all that waits, else the latest reply once more."""
+    conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
+    _hear_language(conversation, inbound, language)
+    _take_along(session, conversation)
     key = f"{inbound.dedupe_key}:look"
     look = replace(inbound, text="", payload=None, kind=InboundKind.EVENT, dedupe_key=key)
     answer = take(session, desk, account, look, now=now)
     if answer.replies:
         return answer
-    conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
     last = _last_of_a_librarian(session, conversation)
     if last is not None:
         return replace(answer, replies=(Reply.from_dict(last.reply),))
@@ -400,6 +403,36 @@ def _unknown(
     return lines
 
 
+def _hear_language(conversation: Conversation, inbound: Inbound, named: str | None) -> None:
+    """The patron's own words tell; where they do not, the assistant's guess."""
+    guess = known_language(named or "") or conversation.language
+    words = "" if _is_tapped(inbound) else inbound.text
+    conversation.language = detect_language(words, fallback=guess)
+
+
+def _is_tapped(inbound: Inbound) -> bool:
+    """Whether it is a button's payload, in which nobody wrote anything."""
+    return inbound.payload is not None or inbound.text.startswith("/")
+
+
+def _take_along(session: Session, conversation: Conversation) -> None:
+    """Let what is still to be pushed ride with the response: the patron is here now."""
+    unsent = session.scalars(
+        select(Outbox)
+        .where(
+            Outbox.library_id == conversation.library_id,
+            Outbox.conversation_id == conversation.id,
+            Outbox.by != BOT,
+            Outbox.via.is_(None),
+            Outbox.state == OutboxState.NEW,
+        )
+        .with_for_update(of=Outbox, skip_locked=True)
+    )
+    for row in unsent:
+        row.next_attempt_at = None
+    session.flush()
+
+
 def _asks(text: str) -> bool:
     return bool(signals(text) & {Signal.QUESTION, Signal.CRISIS})
 
@@ -412,7 +445,7 @@ def _last_of_a_librarian(session: Session, conversation: Conversation) -> Outbox
             Outbox.conversation_id == conversation.id,
             Outbox.by != BOT,
             Outbox.via.is_(None),
-            Outbox.state == OutboxState.SENT,
+            Outbox.state.in_((OutboxState.SENT, OutboxState.SENDING)),
         )
         .order_by(Outbox.position.desc())
         .limit(1)

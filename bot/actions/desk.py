@@ -22,7 +22,7 @@ class ReferenceDesk(Protocol):
         """The hours from the calendars."""
         ...
 
-    def waiting_replies(self, inbound: Inbound) -> Answer:
+    def waiting_replies(self, inbound: Inbound, language: str | None) -> Answer:
         """What librarians have written, or by when they will."""
         ...
 

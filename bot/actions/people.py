@@ -24,4 +24,4 @@ class CheckReply(DeskAction):
     action_name = "action_check_reply"
 
     def act(self, dispatcher: CollectingDispatcher, tracker: Tracker) -> Events:
-        return tell(dispatcher, self.desk.waiting_replies(heard(tracker)))
+        return tell(dispatcher, self.desk.waiting_replies(heard(tracker), language(tracker)))

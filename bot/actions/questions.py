@@ -10,6 +10,7 @@ from rasa_sdk.types import DomainDict
 from bot.actions.desk import ReferenceDesk
 from bot.actions.hearing import heard, language
 from bot.actions.telling import Events, tell
+from bot.channels.base import storable
 from bot.channels.rasa_server.payloads import ENTRY, HELPED
 from bot.messages import InboundKind
 
@@ -52,7 +53,9 @@ class ChooseEntry(DeskAction):
         inbound = heard(tracker)
         chosen = next(tracker.get_latest_entity_values(ENTRY), None)
         if inbound.payload is None and isinstance(chosen, str):
-            inbound = replace(inbound, kind=InboundKind.CHOICE, payload=f"/entry {chosen}")
+            inbound = replace(
+                inbound, kind=InboundKind.CHOICE, payload=f"/entry {storable(chosen)}"
+            )
         return tell(dispatcher, self.desk.take(inbound, language(tracker)))
 
 

@@ -33,7 +33,7 @@ from api.action_server import (
 )
 from api.db import Database
 from api.state import State
-from bot.models import Inbox
+from bot.models import Conversation, Inbox
 from kb.library import export_entries, save_entry
 from tests.api.conftest import Libraries
 from tests.api.listening import listening
@@ -177,6 +177,7 @@ def test_a_compressed_call_is_read(rasa: TestClient) -> None:
         {"tracker": {"sender_id": "a", "events": {}}},
         {"tracker": {"sender_id": "a", "events": [7]}},
         {"tracker": {"sender_id": "a", "events": [{"no": "kind"}]}},
+        {"tracker": {"sender_id": "a", "events": [{"event": "slot"}]}},
         {"tracker": {"sender_id": "a", "latest_message": {"entities": "x"}}},
         {"next_action": ["action_escalate"]},
     ],
@@ -191,6 +192,32 @@ def test_a_malformed_tracker_is_400_with_a_sentence(
     assert answer.json()["error"].endswith(".")
     with database.snapshot() as session:
         assert session.scalar(select(func.count()).select_from(Inbox)) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": "How do\x00 I renew a book\ud83d"},
+        {"message_id": {"no": "text"}},
+        {"message_id": "x" * 100_000},
+        {"entities": [{"entity": ["x"], "value": float("nan")}]},
+        {"intent": "no object", "metadata": []},
+        {"message_id": None, "timestamp": 10**400},
+    ],
+)
+@pytest.mark.parametrize("sender", ["读者 👩‍👩‍👧", "\u202ea/b\n", "x" * 255])
+def test_what_is_only_odd_is_answered_and_kept(
+    rasa: TestClient, database: Database, change: dict[str, Any], sender: str
+) -> None:
+    sent = call("How do I renew a book", sender=sender)
+    sent["tracker"]["latest_message"] |= change
+    sent["tracker"]["events"][0]["timestamp"] = change.get("timestamp", float("nan"))
+
+    answer = rasa.post("/webhook", content=json.dumps(sent))
+
+    assert answer.json()["responses"][0]["text"] == "Sign in and press Renew."
+    with database.snapshot() as session:
+        assert session.scalars(select(Conversation.external_id)).one() == sender
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"x"', b"{nope", b"\xff", b"[" * 90_000])

@@ -218,6 +218,14 @@ def test_hours_come_from_the_calendars_and_are_tracked(session, desk, account, t
     assert not only(session, Consultation).title.startswith("/")
 
 
+def test_words_tell_the_language_before_the_assistants_slot_does(session, desk, account):
+    inbound = Inbound("visitor-7", "Are you open on Tuesday?", "m1")
+
+    answer = assistants.opening_hours(session, desk, account, inbound, language="zh", now=NOW)
+
+    assert answer.language == "en"
+
+
 # --- late answers ----------------------------------------------------------------------
 
 
@@ -227,10 +235,9 @@ def write(session, library, text="Two rolls came in."):
     )
 
 
-def look(session, desk, account, key="m5", now=NOW + MINUTE):
-    return assistants.waiting_replies(
-        session, desk, account, Inbound("visitor-7", "any news?", key), now=now
-    )
+def look(session, desk, account, key="m5", now=NOW + MINUTE, text="有消息吗", language=None):
+    inbound = Inbound("visitor-7", text, key)
+    return assistants.waiting_replies(session, desk, account, inbound, language=language, now=now)
 
 
 def test_a_held_answer_comes_with_the_next_look_and_counts_from_then(
@@ -249,6 +256,34 @@ def test_a_held_answer_comes_with_the_next_look_and_counts_from_then(
     ]
 
 
+def test_an_answer_that_is_still_to_be_pushed_is_taken_along_and_not_pushed_again(
+    session, desk, library, account, ask
+):
+    ask("有没有唐代地图卷轴")
+    row = write(session, library)
+    assert row.next_attempt_at == NOW
+
+    answer = look(session, desk, account)
+
+    assert [reply.text for reply in answer.replies] == ["Two rolls came in."]
+    assert delivery.lease(session, worker="w1", now=NOW + MINUTE) == []
+    assert only(session, Consultation).feedback_at == NOW + MINUTE
+
+
+def test_an_answer_that_is_just_being_pushed_is_told_and_left_to_its_worker(
+    session, desk, library, account, ask
+):
+    ask("有没有唐代地图卷轴")
+    row = write(session, library)
+    delivery.lease(session, worker="w1", now=NOW)
+
+    answer = look(session, desk, account)
+
+    assert [reply.text for reply in answer.replies] == ["Two rolls came in."]
+    assert (row.state, row.leased_by) == (OutboxState.SENDING, "w1")
+    assert only(session, Consultation).feedback_at is None
+
+
 def test_who_looks_too_early_hears_by_when(session, desk, account, ask):
     ask("有没有唐代地图卷轴")
 
@@ -257,8 +292,16 @@ def test_who_looks_too_early_hears_by_when(session, desk, account, ask):
     assert "抱歉" in late.replies[0].text
 
 
-def test_who_asked_nothing_is_invited_to(session, desk, account):
-    assert "等待" in look(session, desk, account).replies[0].text
+@pytest.mark.parametrize(
+    ("text", "language", "words"),
+    [("有消息吗", None, "等待"), ("any news?", "zh", "waiting"), ("/look", "vi", "chờ")],
+)
+def test_who_asked_nothing_is_invited_to_in_their_language(
+    session, desk, account, text, language, words
+):
+    answer = look(session, desk, account, text=text, language=language)
+
+    assert words in answer.replies[0].text
 
 
 def test_what_is_overheard_gets_its_reply_by_push(session, desk, account):

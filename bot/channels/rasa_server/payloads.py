@@ -3,7 +3,7 @@
 import json
 import re
 
-from bot.channels.base import Json, members, words
+from bot.channels.base import Json, members, storable, words
 
 CHOOSE, NONE, ASK, RATE = (
     "refdesk_choose_entry",
@@ -42,9 +42,9 @@ def from_rasa(message: Json) -> str | None:
     given = _entities(message) | _written(found[2])
     match found[1]:
         case "refdesk_choose_entry" if given.get(ENTRY):
-            return f"/entry {given[ENTRY]}"
+            return f"/entry {storable(given[ENTRY])}"
         case "refdesk_rate_answer" if given.get(HELPED):
-            return f"/helped {given[HELPED]}"
+            return f"/helped {storable(given[HELPED])}"
         case "refdesk_none_of_these":
             return "/none"
         case "refdesk_ask_librarian":

@@ -1,6 +1,5 @@
 """What a Rasa server's tracker says: who wrote what, and whether we pushed it."""
 
-import math
 from datetime import datetime
 
 from bot.channels.base import MAX_IDENTIFIER, Json, instant, members, storable, words
@@ -9,6 +8,7 @@ from bot.messages import Inbound, InboundKind
 
 KEY = "refdesk_key"  # marks what we pushed, so that a repetition is recognised
 MICRO = 1_000_000
+_BEYOND = 1e11  # seconds: thousands of years; no number that is none is below it
 
 
 def was_pushed(tracker: Json, key: str) -> bool:
@@ -57,6 +57,6 @@ def dedupe_key(sender: str, message: Json) -> str:
 def moment(event: Json) -> datetime | None:
     """When Rasa recorded an event: seconds since 1970 with a fraction."""
     stamp = event.get("timestamp")
-    if isinstance(stamp, bool) or not isinstance(stamp, int | float) or not math.isfinite(stamp):
+    if isinstance(stamp, bool) or not isinstance(stamp, int | float) or not 0 < stamp < _BEYOND:
         return None
     return instant(round(stamp * MICRO), per_second=MICRO)

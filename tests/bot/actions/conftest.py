@@ -39,8 +39,8 @@ class Desk:
     def opening_hours(self, inbound: Inbound, language: str | None) -> Answer:
         return self._noted("opening_hours", inbound, language)
 
-    def waiting_replies(self, inbound: Inbound) -> Answer:
-        return self._noted("waiting_replies", inbound)
+    def waiting_replies(self, inbound: Inbound, language: str | None) -> Answer:
+        return self._noted("waiting_replies", inbound, language)
 
     def keep_email(self, patron: str, address: str) -> None:
         self._noted("keep_email", patron, address)

@@ -214,7 +214,9 @@ def test_a_triggered_intent_is_no_message():
     assert not any("EXTERNAL" in inbound.text for inbound in messages("u2", tracker))
 
 
-@pytest.mark.parametrize("stamp", [None, "1", True, float("nan"), float("inf"), -1, 1e30])
+@pytest.mark.parametrize(
+    "stamp", [None, "1", True, float("nan"), float("inf"), -1, 1e30, 1e308, 10**400]
+)
 def test_what_is_no_time_is_none(stamp):
     assert moment({"timestamp": stamp}) is None
 

@@ -33,5 +33,11 @@ def test_anything_else_is_words(text):
     assert from_rasa({"text": text}) is None
 
 
+def test_what_no_database_keeps_is_replaced():
+    text = '/refdesk_choose_entry{"entry": "a\\u0000b\\ud800"}'
+
+    assert from_rasa({"text": text}) == "/entry a\ufffdb\ufffd"
+
+
 def test_what_is_no_quick_reply_of_ours_passes_unchanged():
     assert to_rasa("https://example.org") == "https://example.org"
