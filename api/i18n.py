@@ -18,9 +18,13 @@ FOLDER = Path(__file__).parent / "locales"
 
 @cache
 def catalogue(language: str) -> Mapping[str, str]:
-    """All texts of one language by dotted key, such as `desk.claim`."""
-    document = yaml.safe_load((FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
-    return dict(_flat(document))
+    """All texts of one language by dotted key, such as `desk.claim`.
+
+    What only some pages say stands in a folder of theirs, under keys of its own.
+    """
+    paths = [FOLDER / f"{language}.yaml", *sorted(FOLDER.glob(f"*/{language}.yaml"))]
+    documents = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+    return {key: text for document in documents for key, text in _flat(document)}
 
 
 def _flat(branch: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

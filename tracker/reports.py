@@ -102,7 +102,7 @@ def report(
             name: change(shown["stats"]["total"][name], earlier["total"][name])
             for name in HEADLINES
         },
-        "provisional": _is_provisional(session, library, start, end),
+        "provisional": desk_is_provisional(session, library, start, end),
         "problems": row.problems if row else _carried(session, library, start, "problems"),
         "measures": row.measures if row else _carried(session, library, start, "measures"),
     }
@@ -305,13 +305,15 @@ def _carried(session: Session, library: Library, start: date, field: str) -> str
     return getattr(row, field) if row else ""
 
 
-def _is_provisional(session: Session, library: Library, start: date, end: date) -> bool:
-    """Whether opening-day figures rest on holidays that are not announced yet."""
+def desk_is_provisional(session: Session, library: Library, start: date, end: date) -> bool:
+    """Whether opening-day figures of a period rest on holidays that are not announced yet."""
     desk = calendars.calendar(session, library.id)
     if desk is None:
         return False
     tz = zone(library.timezone)
-    return any(desk.is_provisional(day_bounds(day, tz)[0]) for day in _ends(start, end))
+    instants = [day_bounds(day, tz)[0] for day in _ends(start, end)]
+    last_due = desk.next_opening_day_due(instants[-1])
+    return any(desk.is_provisional(at) for at in (*instants, *([last_due] if last_due else [])))
 
 
 def _ends(start: date, end: date) -> Iterable[date]:

@@ -236,8 +236,9 @@ def cases(
     """The consultations behind a figure with what each is to it, misses first.
 
     `figure` is one of RATES (outcomes within, missed, matured, pending), or received,
-    excluded, handed_over, bot_only, backlog (waiting, overdue) or deflection (confirmed,
-    presumed, abandoned, staffed). Raises ValueError for another.
+    excluded, excluded_late, withdrawn, directional, handed_over, bot_only, backlog (waiting,
+    overdue) or deflection (confirmed, presumed, abandoned, staffed). Raises ValueError for
+    another.
     """
     found = []
     for item in selected(session, library, start=start, end=end, at=at, channel=channel):
@@ -261,6 +262,9 @@ def _verdict(item: Case, figure: str, at: datetime) -> str | None:
         "excluded": not item.counts,
         "handed_over": item.counts and item.handed_over,
         "bot_only": item.counts and not item.handed_over,
+        "withdrawn": item.counts and item.withdrawn_at is not None,
+        "directional": item.counts and item.directional,
+        "excluded_late": not item.counts and item.excluded_late,
     }
     if figure not in simple:
         raise ValueError(f"there is no figure {figure!r}")

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.dashboard import around, cases, consortium, knowledge, rates, report
+from api.dashboard import around, cases, consortium, knowledge, people, rates, report
 
 router = APIRouter()
-for part in (rates, cases, report, consortium, knowledge, around):
+for part in (rates, cases, people, report, consortium, knowledge, around):
     router.include_router(part.router)

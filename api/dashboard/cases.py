@@ -1,7 +1,10 @@
-"""The cases behind a figure, misses first: nobody has to believe a number."""
+"""The cases behind a figure, misses first: nobody has to believe a number.
+
+The address says all that chose them, and the page says it in words.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -11,18 +14,23 @@ from sqlalchemy.orm import Session
 
 from api.auth import Manager
 from api.console.queue import staff_names
+from api.dashboard.arrivals import NO_TOPIC
 from api.dashboard.period import Period, Selection, chosen
+from api.dashboard.waiting import AGES, age_of, is_overdue
 from api.errors import BadRequest
 from api.i18n import catalogue
 from api.screens import Screen, reading
 from tracker.figures import MISSED, RATES, WITHIN, Case
+from tracker.handling import waiting_cases
 from tracker.models import Consultation
 from tracker.stats import cases
 
 PAGE = 100
+BATCH = 500  # rows that are named in one statement
+BACKLOG = "backlog"
 OUTCOMES = {
     **dict.fromkeys(RATES, ("matured", "missed", "within", "pending")),
-    "backlog": ("waiting", "overdue"),
+    BACKLOG: ("waiting", "overdue"),
     "deflection": ("confirmed", "presumed", "abandoned", "staffed"),
 }
 TONES = {MISSED: "late", "overdue": "late", WITHIN: "good", "confirmed": "good"}
@@ -31,21 +39,73 @@ router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True, slots=True)
+class Filters:
+    """What else the address asks of a consultation."""
+
+    weekday: int | None = None  # 1 is Monday
+    hour: int | None = None
+    topic: str | None = None  # an entry's key, "-" for none
+    age: str | None = None  # a group of the backlog
+    by: str | None = None  # who gave the first feedback
+
+    def named(self) -> dict[str, str]:
+        """Those that are set, as an address names them."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: str(value) for name, value in found.items() if value is not None}
+
+    def without(self, name: str) -> "Filters":
+        """All but one."""
+        return replace(self, **{name: None})
+
+    def fit(self, case: Case, screen: Screen) -> bool:
+        """Whether a consultation is asked for. A topic's count is without the excluded."""
+        local = screen.reader.local(case.received_at)
+        return (
+            self.weekday in (None, local.isoweekday())
+            and self.hour in (None, local.hour)
+            and (self.topic is None or (case.counts and (case.topic or NO_TOPIC) == self.topic))
+            and self.age in (None, age_of(case.received_at, screen.now))
+            and (self.by is None or (case.counts and case.feedback_by == self.by))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """Which figure, which of its outcomes, and how many cases at once."""
+    """Which figure, which of its outcomes, how many cases at once, and which of them."""
 
     figure: str
     outcome: str | None
     shown: int
+    filters: Filters
+
+    def address(self, selection: Selection, **changes: Any) -> str:
+        """The address of this list with something else asked."""
+        asked = replace(self, **changes)
+        return selection.address(
+            "/manage/cases",
+            figure=asked.figure,
+            outcome=asked.outcome,
+            shown=None if asked.shown == PAGE else str(asked.shown),
+            **asked.filters.named(),
+        )
 
 
 def asked(
+    *,
     figure: Annotated[str, Query(max_length=40)] = "received",
     outcome: Annotated[str | None, Query(max_length=40)] = None,
     shown: Annotated[int, Query(ge=1, le=10_000)] = PAGE,
+    weekday: Annotated[int | None, Query(ge=1, le=7)] = None,
+    hour: Annotated[int | None, Query(ge=0, le=23)] = None,
+    topic: Annotated[str | None, Query(max_length=200)] = None,
+    age: Annotated[str | None, Query(max_length=20)] = None,
+    by: Annotated[str | None, Query(max_length=254)] = None,
 ) -> Asked:
-    """Read the figure from the address."""
-    return Asked(figure, outcome or None, shown)
+    """Read from the address which cases are wanted. Raises BadRequest for an unknown age."""
+    if age and age not in dict(AGES):
+        raise BadRequest("There is no such age.")
+    filters = Filters(weekday, hour, topic or None, age or None, by or None)
+    return Asked(figure, outcome or None, shown, filters)
 
 
 @router.get("/manage/cases")
@@ -56,29 +116,48 @@ def case_list(
     with reading(request, caller, section="manage") as (session, screen):
         today = screen.reader.local(screen.now).date()
         selection = chosen(period, today=today)
-        try:
-            every = cases(
-                session,
-                screen.library,
-                figure=ask.figure,
-                start=selection.start,
-                end=selection.end,
-                at=screen.now,
-                channel=selection.channel,
-            )
-        except ValueError:
-            raise BadRequest("There is no such figure.") from None
+        every = [
+            pair
+            for pair in _cases(session, screen, selection, ask.figure)
+            if ask.filters.fit(pair[0], screen)
+        ]
         found = [pair for pair in every if _is_asked_for(pair[1], ask.outcome)]
         context = {
             "page": "cases",
             "heading": _heading(screen, ask.figure),
             "selection": selection,
-            "channel_name": screen.channel_name(selection.channel) if selection.channel else None,
+            "is_now": ask.figure == BACKLOG,
+            "count": screen.reader.count("manage.cases.count", len(found)),
+            "filters": _described(session, screen, selection, ask),
             "outcomes": _outcomes(every, selection, ask),
-            "cases": _shown(session, screen, found[: ask.shown]),
-            "more_address": _more(selection, ask) if len(found) > ask.shown else None,
+            "cases": shown(session, screen, found[: ask.shown]),
+            "more_address": (
+                ask.address(selection, shown=ask.shown + PAGE) if len(found) > ask.shown else None
+            ),
         }
         return screen.render("manage/cases.html", context)
+
+
+def _cases(
+    session: Session, screen: Screen, selection: Selection, figure: str
+) -> Sequence[tuple[Case, str]]:
+    """The figure's cases. Who waits now waits whatever the period, so that none is hidden."""
+    if figure == BACKLOG:
+        found = waiting_cases(session, screen.library, at=screen.now, channel=selection.channel)
+        oldest = sorted(found, key=lambda case: (case.received_at, case.key))
+        return [(case, "overdue" if is_overdue(case, screen.now) else "waiting") for case in oldest]
+    try:
+        return cases(
+            session,
+            screen.library,
+            figure=figure,
+            start=selection.start,
+            end=selection.end,
+            at=screen.now,
+            channel=selection.channel,
+        )
+    except ValueError:
+        raise BadRequest("There is no such figure.") from None
 
 
 def _heading(screen: Screen, figure: str) -> str:
@@ -92,8 +171,6 @@ def _is_asked_for(verdict: str, outcome: str | None) -> bool:
         return verdict in {MISSED, WITHIN}
     if outcome == "pending":
         return verdict.startswith("pending")
-    if outcome == "waiting":
-        return verdict in {"waiting", "overdue"}
     return outcome is None or verdict == outcome
 
 
@@ -106,7 +183,7 @@ def _outcomes(
     return [
         {
             "name": name or "all",
-            "address": selection.address("/manage/cases", figure=ask.figure, outcome=name),
+            "address": ask.address(selection, outcome=name, shown=PAGE),
             "is_current": name == ask.outcome,
             "count": sum(_is_asked_for(verdict, name) for _, verdict in every),
         }
@@ -114,22 +191,72 @@ def _outcomes(
     ]
 
 
-def _more(selection: Selection, ask: Asked) -> str:
-    return selection.address(
-        "/manage/cases", figure=ask.figure, outcome=ask.outcome, shown=str(ask.shown + PAGE)
-    )
+# --- the filters in words ------------------------------------------------------------------
 
 
-def _shown(
+def _described(
+    session: Session, screen: Screen, selection: Selection, ask: Asked
+) -> list[dict[str, str]]:
+    """Each filter with the address of the list without it."""
+    found = []
+    if selection.channel:
+        found.append(
+            {
+                "name": screen.text("manage.channel"),
+                "value": screen.channel_name(selection.channel),
+                "address": ask.address(selection.of_channel(None), shown=PAGE),
+            }
+        )
+    words = _words(session, screen, ask.filters)
+    return found + [
+        {
+            "name": screen.text(f"manage.filter.{name}"),
+            "value": words[name],
+            "address": ask.address(selection, filters=ask.filters.without(name), shown=PAGE),
+        }
+        for name in ask.filters.named()
+    ]
+
+
+def _words(session: Session, screen: Screen, filters: Filters) -> dict[str, str]:
+    words = {}
+    if filters.weekday is not None:
+        words["weekday"] = screen.text(f"format.weekday.{filters.weekday}")
+    if filters.hour is not None:
+        words["hour"] = f"{filters.hour}:00–{filters.hour + 1}:00"
+    if filters.topic is not None:
+        words["topic"] = _topic(session, screen, filters.topic)
+    if filters.age is not None:
+        words["age"] = screen.text(f"manage.age.{filters.age}")
+    if filters.by is not None:
+        words["by"] = staff_names(session, screen.library.id).get(filters.by, filters.by)
+    return words
+
+
+def _topic(session: Session, screen: Screen, key: str) -> str:
+    if key == NO_TOPIC:
+        return screen.text("manage.topics.none")
+    knowledge = screen.state.desks.of(session, screen.library.id, now=screen.now).knowledge
+    entry = knowledge.entry(key)
+    return key if entry is None else entry.title(screen.reader.language)
+
+
+# --- the rows ------------------------------------------------------------------------------
+
+
+def shown(
     session: Session, screen: Screen, found: Sequence[tuple[Case, str]]
 ) -> list[dict[str, Any]]:
-    wanted = [case.id for case, _ in found]
-    rows = session.scalars(
-        select(Consultation).where(
-            Consultation.library_id == screen.library.id, Consultation.id.in_(wanted)
+    """Consultations as the rows of a list, with what each is to the figure."""
+    by_id = {}
+    for first in range(0, len(found), BATCH):
+        wanted = [case.id for case, _ in found[first : first + BATCH]]
+        rows = session.scalars(
+            select(Consultation).where(
+                Consultation.library_id == screen.library.id, Consultation.id.in_(wanted)
+            )
         )
-    )
-    by_id = {row.id: row for row in rows}
+        by_id.update({row.id: row for row in rows})
     names = staff_names(session, screen.library.id)
     return [_case(screen, case, verdict, by_id[case.id], names) for case, verdict in found]
 

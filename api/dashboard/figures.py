@@ -19,6 +19,7 @@ class Figure:
     low: float  # percent; 0 where nothing has matured
     high: float
     address: str  # of its cases, misses first
+    pending_address: str = ""
 
     @property
     def is_few(self) -> bool:
@@ -43,9 +44,13 @@ class Figure:
         return round(min(max(self.percent - 0.6, 0), 98.8), 2)
 
 
-def figure(block: Mapping[str, Any], name: str, selection: Selection) -> Figure:
+def figure(block: Mapping[str, Any], name: str, selection: Selection, **filters: str) -> Figure:
     """A rate of a block of `tracker.stats`, and the address of the cases behind it."""
     share = block[name]
+
+    def cases(outcome: str | None = None) -> str:
+        return selection.address("/manage/cases", figure=name, outcome=outcome, **filters)
+
     return Figure(
         name=name,
         within=share["within"],
@@ -53,5 +58,6 @@ def figure(block: Mapping[str, Any], name: str, selection: Selection) -> Figure:
         pending=share["pending"],
         low=100 * (share["low"] or 0.0),
         high=100 * (share["high"] or 0.0),
-        address=selection.address("/manage/cases", figure=name),
+        address=cases(),
+        pending_address=cases("pending"),
     )

@@ -1,8 +1,7 @@
 """The first page of managers: the two headline rates by channel, and what lies around them."""
 
-from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,25 +10,28 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.auth import Manager
+from api.dashboard import people, waiting
+from api.dashboard.arrivals import bot_lines, heat, topics
 from api.dashboard.figures import figure
 from api.dashboard.period import Period, Selection, chosen, presets
 from api.dashboard.weeks import described, weekly
 from api.screens import Screen, reading
 from tracker.clock import day_bounds, zone
-from tracker.figures import ANSWERED, INCLUSIVE, NEXT_DAY, RESPONDED, Case
+from tracker.figures import (
+    ANSWERED,
+    INCLUSIVE,
+    INCLUSIVE_MATURITY,
+    NEXT_DAY,
+    RESPONDED,
+    Block,
+)
+from tracker.fold import DAY
 from tracker.models import Consultation
 from tracker.rates import too_few
-from tracker.stats import cases, selected, stats
+from tracker.reports import desk_is_provisional
+from tracker.stats import Reading, read, stats, tally
 
-TOPICS = 12
-LEVELS = 4  # shades of the heat map
-AGES = (
-    ("hour", timedelta(hours=1)),
-    ("four_hours", timedelta(hours=4)),
-    ("day", timedelta(hours=24)),
-    ("three_days", timedelta(days=3)),
-    ("more", timedelta.max),
-)
+TARGET = 90  # percent; a library's setting target_percent replaces it
 
 router = APIRouter(include_in_schema=False)
 
@@ -40,6 +42,7 @@ def rates(request: Request, caller: Manager, period: Period) -> HTMLResponse:
     with reading(request, caller, section="manage") as (session, screen):
         today = screen.reader.local(screen.now).date()
         selection = chosen(period, today=today)
+        once = _read(session, screen, selection)
         figures = stats(
             session,
             screen.library,
@@ -47,9 +50,10 @@ def rates(request: Request, caller: Manager, period: Period) -> HTMLResponse:
             end=selection.end,
             at=screen.now,
             channel=selection.channel,
+            reading=once,
         )
         known = presets(today)
-        weeks = weekly(session, screen, selection)
+        target = int(screen.library.settings.get("target_percent", TARGET))
         context = {
             "page": "rates",
             "selection": selection,
@@ -58,13 +62,32 @@ def rates(request: Request, caller: Manager, period: Period) -> HTMLResponse:
             or all((item.start, item.end) != (selection.start, selection.end) for item in known),
             "all_channels": _channels(session, screen),
             "rows": _rows(screen, figures, selection),
-            "weeks": described(screen, weeks),
-            "backlog": _backlog(session, screen, figures["total"], selection),
-            "bot": {"lines": _bot_lines(screen, figures["total"])},
-            "heat": _heat(session, screen, selection),
-            "topics": _topics(session, screen, selection),
+            "preliminary": _preliminary(screen, figures["total"], selection),
+            "provisional": desk_is_provisional(
+                session, screen.library, selection.start, selection.end
+            ),
+            "apart": _apart(session, screen, selection, once),
+            "weeks": described(screen, weekly(session, screen, selection, once), target=target),
+            "backlog": waiting.backlog(session, screen, selection),
+            "forecast": waiting.forecast(session, screen, selection),
+            "bot": {"lines": bot_lines(screen, figures["total"], selection)},
+            "heat": heat(session, screen, selection, once),
+            "topics": topics(session, screen, selection, once),
+            "people": people.everybody(session, screen, selection),
         }
         return screen.render("manage/rates.html", context)
+
+
+def _read(session: Session, screen: Screen, selection: Selection) -> Reading:
+    """Once for all figures of the page."""
+    return read(
+        session,
+        screen.library,
+        start=selection.start,
+        end=selection.end,
+        at=screen.now,
+        channel=selection.channel,
+    )
 
 
 def _rows(screen: Screen, figures: Mapping[str, Any], selection: Selection) -> list[dict[str, Any]]:
@@ -79,6 +102,9 @@ def _rows(screen: Screen, figures: Mapping[str, Any], selection: Selection) -> l
 def _row(
     screen: Screen, block: Mapping[str, Any], selection: Selection, name: str
 ) -> dict[str, Any]:
+    def cases(figure: str, outcome: str | None = None) -> str:
+        return selection.address("/manage/cases", figure=figure, outcome=outcome)
+
     return {
         "channel": selection.channel,
         "name": name,
@@ -89,9 +115,12 @@ def _row(
         "next_day": figure(block, NEXT_DAY, selection),
         "received": block["received"],
         "excluded": block["excluded"],
-        "received_address": selection.address("/manage/cases", figure="received"),
+        "received_address": cases("received"),
+        "excluded_address": cases("excluded"),
         "live": _live(screen, block),
+        "live_address": cases("handed_over"),
         "times": _times(screen, block["seconds_to_feedback"]),
+        "times_address": cases(RESPONDED, "matured"),
     }
 
 
@@ -125,153 +154,54 @@ def _channels(session: Session, screen: Screen) -> list[dict[str, str]]:
     return [{"kind": kind, "name": screen.channel_name(kind)} for kind in kinds]
 
 
-# --- who waits now -------------------------------------------------------------------------
+def _preliminary(
+    screen: Screen, total: Mapping[str, Any], selection: Selection
+) -> list[dict[str, str]]:
+    """What is still to come, and from when on it cannot change any more by waiting alone."""
+    finish = day_bounds(selection.end, zone(screen.library.timezone))[1]
+    wanted = ((ANSWERED, DAY), (INCLUSIVE, INCLUSIVE_MATURITY))
+    return [
+        {
+            "text": screen.text(
+                "manage.preliminary_until",
+                label=screen.text(f"metric.{name}"),
+                n=screen.reader.number(total[name]["pending"]),
+                hours=wait // timedelta(hours=1),
+                at=screen.reader.moment(finish + wait),
+            ),
+            "address": selection.address("/manage/cases", figure=name, outcome="pending"),
+        }
+        for name, wait in wanted
+        if total[name]["pending"]
+    ]
 
 
-def _backlog(
-    session: Session, screen: Screen, total: Mapping[str, Any], selection: Selection
-) -> dict[str, Any]:
-    waiting = cases(
+def _apart(
+    session: Session, screen: Screen, selection: Selection, once: Reading
+) -> list[dict[str, str]]:
+    """What stands beside the rates and in none of them, where there is any."""
+    blocks = tally(
         session,
         screen.library,
-        figure="backlog",
         start=selection.start,
         end=selection.end,
         at=screen.now,
         channel=selection.channel,
+        keys=lambda name, day: ("all",),
+        times=False,
+        by_day=False,
+        reading=once,
     )
-    ages = Counter(_age(case.received_at, screen.now) for case, _ in waiting)
-    most = max(ages.values(), default=0)
-    return {
-        **total["backlog"],
-        "address": selection.address("/manage/cases", figure="backlog"),
-        "ages": [
-            {
-                "name": name,
-                "count": ages[name],
-                "share": round(100 * ages[name] / most, 1),
-                "is_late": name in {"three_days", "more"},
-            }
-            for name, _ in AGES
-        ]
-        if most
-        else [],
-    }
-
-
-def _age(received_at: datetime, now: datetime) -> str:
-    return next(name for name, limit in AGES if now - received_at <= limit)
-
-
-# --- what the bot did ----------------------------------------------------------------------
-
-
-def _bot_lines(screen: Screen, total: Mapping[str, Any]) -> list[dict[str, str]]:
-    reader = screen.reader
-    counted = total["received"] - total["excluded"]
-    deflection = total["deflection"]
-    shares = [
-        ("share", total["bot_only"], counted),
-        ("handed_over", total["handed_over"], counted),
-        ("confirmed", deflection["confirmed"], deflection["matured"]),
-        ("presumed", deflection["presumed"], deflection["matured"]),
-        ("abandoned", deflection["abandoned"], deflection["matured"]),
-    ]
+    block = blocks.get("all") or Block(screen.now)
     return [
         {
-            "name": screen.text(f"manage.bot.{name}"),
-            "value": reader.percent(part, whole),
-            "of": screen.text(
-                "manage.of_plain", within=reader.number(part), matured=reader.number(whole)
-            ),
+            "text": screen.text(f"manage.apart.{name}", n=screen.reader.number(count)),
+            "address": selection.address("/manage/cases", figure=name),
         }
-        for name, part, whole in shares
-    ]
-
-
-# --- when and what -------------------------------------------------------------------------
-
-
-def _heat(session: Session, screen: Screen, selection: Selection) -> dict[str, Any] | None:
-    """How many arrive in each hour of each weekday, in the library's own time."""
-    arrived = Counter(_hour(screen, case) for case in _selected(session, screen, selection))
-    if not arrived:
-        return None
-    most = max(arrived.values())
-    (day, hour), count = max(arrived.items(), key=lambda item: (item[1], -item[0][0], -item[0][1]))
-    names = [screen.text(f"format.weekday.{number}") for number in range(1, 8)]
-    return {
-        "summary": screen.text(
-            "manage.heat.summary", day=names[day], hour=hour, next=hour + 1, n=count
-        ),
-        "rows": [
-            {
-                "day": names[row],
-                "cells": [
-                    {"count": arrived[row, column], "level": _level(arrived[row, column], most)}
-                    for column in range(24)
-                ],
-            }
-            for row in range(7)
-        ],
-    }
-
-
-def _hour(screen: Screen, case: Case) -> tuple[int, int]:
-    local = screen.reader.local(case.received_at)
-    return local.weekday(), local.hour
-
-
-def _level(count: int, most: int) -> int:
-    """0 for none, else 1 to 4."""
-    return -(-count * LEVELS // most)
-
-
-def _topics(session: Session, screen: Screen, selection: Selection) -> list[dict[str, Any]]:
-    """The entries that were asked for, most often first; last, how many fitted none."""
-    tz = zone(screen.library.timezone)
-    rows = session.execute(
-        select(Consultation.id, Consultation.topic).where(
-            Consultation.library_id == screen.library.id,
-            Consultation.received_at >= day_bounds(selection.start, tz)[0],
-            Consultation.received_at < day_bounds(selection.end, tz)[1],
+        for name, count in (
+            ("withdrawn", block.withdrawn),
+            ("excluded_late", block.excluded_late),
+            ("directional", block.directional),
         )
-    )
-    topic_of = dict(rows.all())
-    counts = Counter(
-        topic_of.get(case.id) for case in _selected(session, screen, selection) if case.counts
-    )
-    if not counts:
-        return []
-    entry = screen.state.desks.of(session, screen.library.id, now=screen.now).knowledge.entry
-    most = max(counts.values())
-    named: list[tuple[str | None, int]] = []
-    named += [(key, count) for key, count in counts.most_common() if key is not None][:TOPICS]
-    if counts[None]:
-        named.append((None, counts[None]))
-    return [
-        {
-            "key": key,
-            "title": _title(entry(key), key, screen) if key else "",
-            "count": count,
-            "share": round(100 * count / most, 1),
-        }
-        for key, count in named
+        if count
     ]
-
-
-def _title(entry: Any, key: str, screen: Screen) -> str:
-    return entry.title(screen.reader.language) if entry is not None else key
-
-
-def _selected(session: Session, screen: Screen, selection: Selection) -> list[Case]:
-    return list(
-        selected(
-            session,
-            screen.library,
-            start=selection.start,
-            end=selection.end,
-            at=screen.now,
-            channel=selection.channel,
-        )
-    )

@@ -1,8 +1,9 @@
-"""The rates week by week, as a picture, as a table and as a sentence."""
+"""The rates week by week, as pictures, as tables and as sentences."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from markupsafe import Markup
 from sqlalchemy.orm import Session
@@ -11,17 +12,19 @@ from api.dashboard.figures import Figure, figure
 from api.dashboard.period import Selection
 from api.rendering import environment
 from api.screens import Screen
-from tracker.figures import ANSWERED, INCLUSIVE, RateCount, judge
-from tracker.stats import selected
+from tracker.figures import ANSWERED, INCLUSIVE
+from tracker.stats import Reading
+from tracker.trends import ALL_CHANNELS, by_week, monday
 
 HEADLINES = (INCLUSIVE, ANSWERED)
 WIDTH, HEIGHT = 560, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 28
+NOTHING = {"within": 0, "matured": 0, "pending": 0, "low": None, "high": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """One week from Monday, and its figures."""
+    """One week from Monday, or what of it lies in the period, and its figures."""
 
     start: date
     figures: Sequence[Figure]
@@ -38,71 +41,102 @@ class Point:
     is_few: bool
 
 
-def weekly(session: Session, screen: Screen, selection: Selection) -> list[Week]:
-    """The headline rates of each week that the period touches."""
-    counts: dict[date, dict[str, RateCount]] = {
-        monday: {name: RateCount() for name in HEADLINES} for monday in _mondays(selection)
-    }
-    cases = selected(
+Weeks = Mapping[str, Sequence[Week]]  # by channel; "" is all of them
+
+
+def weekly(session: Session, screen: Screen, selection: Selection, reading: Reading) -> Weeks:
+    """The headline rates of each week that the period touches, of each channel and of all."""
+    found = by_week(
         session,
         screen.library,
         start=selection.start,
         end=selection.end,
         at=screen.now,
         channel=selection.channel,
+        reading=reading,
     )
-    for case in cases:
-        monday = _monday(screen.reader.local(case.received_at).date())
-        for name in HEADLINES:
-            counts[monday][name].add(judge(case, name, screen.now))
-    return [_week(monday, counts[monday], selection) for monday in counts]
-
-
-def _week(monday: date, counts: Mapping[str, RateCount], selection: Selection) -> Week:
-    days = Selection(
-        max(monday, selection.start),
-        min(monday + timedelta(days=6), selection.end),
-        selection.channel,
-    )
-    block = {name: count.as_dict() for name, count in counts.items()}
-    return Week(days.start, [figure(block, name, days) for name in HEADLINES])
-
-
-def _mondays(selection: Selection) -> Iterable[date]:
-    monday = _monday(selection.start)
-    while monday <= selection.end:
-        yield monday
-        monday += timedelta(days=7)
-
-
-def _monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())
-
-
-def described(screen: Screen, weeks: Sequence[Week]) -> dict[str, object]:
-    """What the page shows of the weeks."""
-    labels = [screen.text(f"metric.{name}") for name in HEADLINES]
-    series = [[week.figures[index] for week in weeks] for index in range(len(HEADLINES))]
+    blocks = {
+        (week.channel, week.start): {n: week.counts.shares[n].as_dict() for n in HEADLINES}
+        for week in found
+    }
+    names = sorted({channel for channel, _ in blocks} | {ALL_CHANNELS})
     return {
-        "summary": " ".join(
-            _sentence(screen, label, weeks, figures)
-            for label, figures in zip(labels, series, strict=True)
-        )
-        if any(figure.matured for figures in series for figure in figures)
-        else screen.text("manage.weeks.none"),
-        "series": [
-            {"label": label, "svg": _picture(screen, label, weeks, figures)}
-            for label, figures in zip(labels, series, strict=True)
-        ],
-        "rows": weeks,
+        name: [
+            _week(first, blocks.get((name, first)), selection, name)
+            for first in _mondays(selection)
+        ]
+        for name in names
     }
 
 
-def _sentence(screen: Screen, label: str, weeks: Sequence[Week], figures: Sequence[Figure]) -> str:
+def _week(first: date, block: Mapping[str, Any] | None, selection: Selection, channel: str) -> Week:
+    days = Selection(
+        max(first, selection.start),
+        min(first + timedelta(days=6), selection.end),
+        channel or selection.channel,
+    )
+    shown = block or dict.fromkeys(HEADLINES, NOTHING)
+    return Week(days.start, [figure(shown, name, days) for name in HEADLINES])
+
+
+def _mondays(selection: Selection) -> Iterable[date]:
+    first = monday(selection.start)
+    while first <= selection.end:
+        yield first
+        first += timedelta(days=7)
+
+
+def described(screen: Screen, weeks: Weeks, *, target: int) -> dict[str, Any]:
+    """What the page shows of the weeks: a sentence, two pictures, and both by channel."""
+    whole = weeks[ALL_CHANNELS]
+    labels = [screen.text(f"metric.{name}") for name in HEADLINES]
+    is_any = any(figure.matured for week in whole for figure in week.figures)
+    return {
+        "summary": _summary(screen, labels, whole) if is_any else screen.text("manage.weeks.none"),
+        "series": [
+            {
+                "label": label,
+                "svg": _picture(screen, label, whole, index, target),
+                "channels": _channels(screen, weeks, index),
+                "small": _small(screen, label, weeks, index, target),
+            }
+            for index, label in enumerate(labels)
+        ],
+        "rows": whole,
+    }
+
+
+def _channels(screen: Screen, weeks: Weeks, index: int) -> list[dict[str, Any]]:
+    """The table twin of the small pictures: a channel a row, a week a column."""
+    return [
+        {"name": screen.channel_name(name), "figures": [week.figures[index] for week in found]}
+        for name, found in weeks.items()
+        if name != ALL_CHANNELS
+    ]
+
+
+def _small(
+    screen: Screen, label: str, weeks: Weeks, index: int, target: int
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": screen.channel_name(name),
+            "svg": _picture(screen, f"{screen.channel_name(name)}: {label}", found, index, target),
+        }
+        for name, found in weeks.items()
+        if name != ALL_CHANNELS
+    ]
+
+
+def _summary(screen: Screen, labels: Sequence[str], weeks: Sequence[Week]) -> str:
+    return " ".join(_sentence(screen, label, weeks, index) for index, label in enumerate(labels))
+
+
+def _sentence(screen: Screen, label: str, weeks: Sequence[Week], index: int) -> str:
     told = [
-        (week, figure)
-        for week, figure in zip(weeks, figures, strict=True)
-        if figure.matured and not figure.is_few
+        (week, week.figures[index])
+        for week in weeks
+        if week.figures[index].matured and not week.figures[index].is_few
     ]
     if len(told) < 2:
         return screen.text("manage.weeks.summary_few", label=label)
@@ -117,29 +151,13 @@ def _sentence(screen: Screen, label: str, weeks: Sequence[Week], figures: Sequen
     )
 
 
-def _picture(
-    screen: Screen, label: str, weeks: Sequence[Week], figures: Sequence[Figure]
-) -> Markup:
+def _picture(screen: Screen, label: str, weeks: Sequence[Week], index: int, target: int) -> Markup:
     """An inline drawing without styles of its own, so that the page's policy holds."""
     step = (WIDTH - LEFT - RIGHT) / max(len(weeks), 1)
     points = [
-        Point(
-            round(LEFT + step * (index + 0.5), 1),
-            _y(figure.percent),
-            _y(figure.low),
-            _y(figure.high),
-            figure.is_few,
-        )
-        if figure.matured
-        else None
-        for index, figure in enumerate(figures)
+        _point(week.figures[index], LEFT + step * (place + 0.5)) for place, week in enumerate(weeks)
     ]
-    every = max(1, len(weeks) // 8)
-    labels = [
-        (round(LEFT + step * (index + 0.5), 1), screen.reader.day(week.start))
-        for index, week in enumerate(weeks)
-        if index % every == 0
-    ]
+    every = -(-len(weeks) // 8)
     context = {
         "width": WIDTH,
         "height": HEIGHT,
@@ -147,12 +165,23 @@ def _picture(
         "right": WIDTH - RIGHT,
         "bottom": HEIGHT - BOTTOM,
         "grid": [(_y(percent), percent) for percent in (0, 25, 50, 75, 100)],
+        "target": (_y(target), screen.text("manage.target_line", n=target)),
         "stretches": _stretches(points),
         "points": [point for point in points if point],
-        "labels": labels,
-        "title": screen.text("manage.weeks.chart", label=label),
+        "labels": [
+            (round(LEFT + step * (place + 0.5), 1), screen.reader.day(week.start))
+            for place, week in enumerate(weeks)
+            if place % every == 0
+        ],
+        "title": screen.text("manage.weeks.chart", label=label, target=target),
     }
     return Markup(environment.get_template("manage/chart.svg").render(context))  # noqa: S704
+
+
+def _point(figure: Figure, x: float) -> Point | None:
+    if not figure.matured:
+        return None
+    return Point(round(x, 1), _y(figure.percent), _y(figure.low), _y(figure.high), figure.is_few)
 
 
 def _y(percent: float) -> float:

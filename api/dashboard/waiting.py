@@ -1,0 +1,82 @@
+"""Who waits now, for how long, and who will have waited too long by tomorrow."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from api.dashboard.period import Selection
+from api.screens import Screen
+from tracker.figures import Case
+from tracker.fold import DAY
+from tracker.forecast import breach_forecast
+from tracker.handling import waiting_cases
+
+AGES = (
+    ("hour", timedelta(hours=1)),
+    ("four_hours", timedelta(hours=4)),
+    ("day", DAY),
+    ("three_days", timedelta(days=3)),
+    ("more", timedelta.max),
+)
+OVERDUE = frozenset({"three_days", "more"})
+
+
+def backlog(session: Session, screen: Screen, selection: Selection) -> dict[str, Any]:
+    """How many wait for a first response, whenever they were received, by age."""
+    found = waiting_cases(session, screen.library, at=screen.now, channel=selection.channel)
+    ages = Counter(age_of(case.received_at, screen.now) for case in found)
+    most = max(ages.values(), default=0)
+    oldest = min((case.received_at for case in found), default=None)
+    return {
+        "waiting": len(found),
+        "overdue": sum(is_overdue(case, screen.now) for case in found),
+        "oldest_seconds": None if oldest is None else (screen.now - oldest).total_seconds(),
+        "address": _address(selection),
+        "overdue_address": _address(selection, outcome="overdue"),
+        "ages": [
+            {
+                "name": name,
+                "count": ages[name],
+                "share": round(100 * ages[name] / most, 1),
+                "is_late": name in OVERDUE,
+                "address": _address(selection, age=name),
+            }
+            for name, _ in AGES
+            if most
+        ],
+    }
+
+
+def _address(selection: Selection, **more: str) -> str:
+    return selection.address("/manage/cases", figure="backlog", **more)
+
+
+def age_of(received_at: datetime, now: datetime) -> str:
+    """The group that a wait belongs to; exactly 24 hours is not over a day yet."""
+    return next(name for name, limit in AGES if now - received_at <= limit)
+
+
+def is_overdue(case: Case, now: datetime) -> bool:
+    """Whether somebody has waited for more than 24 hours."""
+    return now - case.received_at > DAY
+
+
+def forecast(session: Session, screen: Screen, selection: Selection) -> dict[str, Any]:
+    """The outlook for the next 24 hours, or that there is none which beats guessing."""
+    found = breach_forecast(session, screen.library, at=screen.now, channel=selection.channel)
+    if found is None:
+        return {"text": screen.text("manage.forecast.none"), "how": "", "address": None}
+    number = screen.reader.number
+    return {
+        "text": screen.text(
+            "manage.forecast.text", due=number(found.due), late=number(found.expected_breaches, 1)
+        ),
+        "how": screen.text(
+            "manage.forecast.how",
+            brier=number(found.brier, 3),
+            base=number(found.base_brier, 3),
+        ),
+        "address": _address(selection, outcome="waiting"),
+    }
