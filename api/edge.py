@@ -4,6 +4,7 @@ One plain ASGI layer, because this is on the path of every webhook.
 """
 
 import ipaddress
+import re
 import time
 import uuid
 from collections.abc import Iterable
@@ -19,12 +20,14 @@ from api.errors import RefdeskError, TooLarge, UnknownHost
 from api.logs import log_problem
 from api.measures import Measures
 from api.settings import Settings
+from api.uploads import LARGEST
 
 log = structlog.get_logger("access")
 
 BODY_LIMIT = 64 * 1024  # of anything a stranger or a platform sends
 UPLOAD_LIMIT = 10 * 1024 * 1024  # of a signed-in browser's file
 UPLOAD_PATHS = ("/desk", "/manage")
+_TAKES_FILES = re.compile(r"/widget/[^/]+/files")
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
@@ -193,6 +196,8 @@ async def _within_limit(scope: Scope, receive: Receive) -> Receive:
 
 
 def _limit(scope: Scope) -> int:
+    if _TAKES_FILES.fullmatch(scope["path"]):
+        return LARGEST + 1  # the route itself refuses, where the widget can read why
     uploads = scope["path"].startswith(UPLOAD_PATHS)
     return UPLOAD_LIMIT if uploads and b"refdesk=" in _header(scope, b"cookie") else BODY_LIMIT
 

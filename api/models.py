@@ -189,3 +189,20 @@ class AlertMessage(Base):
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     problem: Mapped[str | None] = mapped_column(Text)
+
+
+class Upload(Base):
+    """A file that a patron sent, with its content; see api.uploads."""
+
+    __tablename__ = "upload"
+    __table_args__ = (Index(None, "library_id", "conversation_id", "at"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversation.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(Text, unique=True)  # random: nobody can guess a file
+    name: Mapped[str] = mapped_column(Text)  # for people; no path is ever made of it
+    content_type: Mapped[str] = mapped_column(Text)  # from what is in it, not from its sender
+    size: Mapped[int]  # bytes
+    data: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    at: Mapped[datetime]

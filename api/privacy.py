@@ -3,7 +3,6 @@
 Counts stay: a consultation, its clock and its figures do not need the words nor the name.
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -13,7 +12,9 @@ from sqlalchemy.orm import Session
 from api.asides import Note
 from api.crypto import Keyring
 from api.db import insert
-from api.models import Erasure
+from api.models import Erasure, Upload
+from bot import linking
+from bot.channels.web import Web, session_patron
 from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron, StaffPost
 from tracker.models import Consultation, Event, Library
 
@@ -79,11 +80,19 @@ def erase_patron(
 ) -> int:
     """Erase everything personal of one patron of a channel; returns how many conversations.
 
-    `patron` is the channel's id, or for the widget the session. The erasure is noted as a
-    keyed hash, so that a restored backup erases it again (`erase_again`).
+    `patron` is the channel's id, or for the widget the session. What the same patron said on
+    channels that they linked goes with it. Each erasure is noted as a keyed hash, so that a
+    restored backup erases it again (`erase_again`).
     """
-    _note(session, library, _hash(keyring, channel, _external(channel, patron)), now)
-    return _erase_matching(session, library, channel, _external(channel, patron))
+    external_id = _external(channel, patron)
+    _note(session, library, _hash(keyring, channel, external_id), now)
+    found = _with_linked(session, _matching(session, library, channel, external_id))
+    for conversation in found:
+        hashed = _hash(keyring, conversation.account.kind, conversation.external_id)
+        _note(session, library, hashed, now)
+    for conversation in found:
+        _erase(session, conversation)
+    return len(found)
 
 
 def erase_again(session: Session, keyring: Keyring) -> int:
@@ -107,8 +116,8 @@ def erase_again(session: Session, keyring: Keyring) -> int:
 
 def _external(channel: str, patron: str) -> str:
     """The widget's session is kept nowhere: its conversation is known by a hash of it."""
-    if channel == "web" and "." in patron:
-        return hashlib.sha256(patron.encode()).hexdigest()
+    if channel == Web.kind and "." in patron:
+        return session_patron(patron)
     return patron
 
 
@@ -124,8 +133,10 @@ def _note(session: Session, library: Library, patron_hash: str, now: datetime) -
     )
 
 
-def _erase_matching(session: Session, library: Library, channel: str, external_id: str) -> int:
-    found = session.scalars(
+def _matching(
+    session: Session, library: Library, channel: str, external_id: str
+) -> Sequence[Conversation]:
+    return session.scalars(
         select(Conversation)
         .join(ChannelAccount, ChannelAccount.id == Conversation.account_id)
         .where(
@@ -134,9 +145,15 @@ def _erase_matching(session: Session, library: Library, channel: str, external_i
             Conversation.external_id == external_id,
         )
     ).all()
+
+
+def _with_linked(session: Session, found: Sequence[Conversation]) -> list[Conversation]:
+    """These conversations and those that are linked with them."""
+    every = {each.id: each for each in found}
     for conversation in found:
-        _erase(session, conversation)
-    return len(found)
+        if conversation.state.get(linking.LINKED):
+            every |= {each.id: each for each in linking.others(session, conversation)}
+    return list(every.values())
 
 
 def _erase(session: Session, conversation: Conversation) -> None:
@@ -154,6 +171,7 @@ def _erase(session: Session, conversation: Conversation) -> None:
     patron_id = conversation.patron_id
     session.execute(delete(Inbox).where(Inbox.conversation_id == conversation.id))
     session.execute(delete(Outbox).where(Outbox.conversation_id == conversation.id))
+    session.execute(delete(Upload).where(Upload.conversation_id == conversation.id))
     session.delete(conversation)
     session.flush()
     if patron_id is not None:

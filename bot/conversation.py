@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from bot import linking
 from bot.desk import Desk
 from bot.hearing import Command, Signal, asked_title, command, fold, is_auto_reply, signals
 from bot.hours import hours_answer
@@ -92,6 +93,8 @@ class _Turn:
         self.text = self.inbound.text.strip()
         self._hear_language()
         self.is_first = self.conversation.position == 0
+        if self.state.get(linking.LINKED):
+            linking.bring_along(self.session, self.conversation)
         if not self.is_first:
             self.consultation = consultations.open_for(
                 self.session, self.desk.library.id, self.conversation.id, now=self.now, lock=True
@@ -110,7 +113,7 @@ class _Turn:
     # --- what was said -----------------------------------------------------------------
 
     def _hear_language(self) -> None:
-        tapped = self.inbound.payload or command(self.text)
+        tapped = self.inbound.payload or command(self.text) or linking.code_in(self.text)
         if self.text and not tapped and self.inbound.kind in {InboundKind.TEXT, InboundKind.VOICE}:
             self.conversation.language = detect_language(
                 self.text, fallback=self.conversation.language
@@ -148,6 +151,16 @@ class _Turn:
         heard = signals(self.text)
         if Signal.CRISIS in heard:
             return self._crisis()
+        linked = linking.respond(
+            self.session,
+            self.conversation,
+            self.text,
+            say=self.say,
+            state=self.state,
+            now=self.now,
+        )
+        if linked is not None:
+            return linked
         if self._with_librarian:
             return self._pass_on(heard)
         if Signal.PERSON in heard:

@@ -14,6 +14,7 @@ from typing import cast
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from bot import linking
 from bot.channels import CHANNELS
 from bot.channels.base import Announcing, Channel, SendError, SendFailure, Undelivered
 from bot.messages import Reply, ReplyKind
@@ -81,6 +82,7 @@ def reply_as_librarian(
             session, consultation, at=now, now=now, by=by, text=text, substantive=substantive
         )
         return None
+    conversation = linking.place_of_answers(session, conversation)
     quoted = consultation.title if now - consultation.received_at > QUOTED_AFTER else None
     reply = Reply(text, ReplyKind.LIBRARIAN, quote=_shortened(quoted), by=name)
     stored = CHANNELS[conversation.account.kind].declaration.stored and _may_write_late(

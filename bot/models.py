@@ -209,3 +209,18 @@ class StaffPost(Base):
     created_at: Mapped[datetime]
 
     account: Mapped[ChannelAccount] = relationship(lazy="joined", innerjoin=True)
+
+
+class LinkCode(Base):
+    """A code that links the conversation of whoever uses it with this one; see bot.linking."""
+
+    __tablename__ = "link_code"
+    __table_args__ = (UniqueConstraint("library_id", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    conversation_id: Mapped[int] = mapped_column(
+        ForeignKey("conversation.id", ondelete="CASCADE"), index=True
+    )
+    digest: Mapped[str]
+    until: Mapped[datetime]

@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 
 from api.db import Database
 from api.state import State
-from api.widget import _events, issue
+from api.widget.events import _events
+from api.widget.sessions import issue
 from bot.channels.web import session_patron
 from bot.delivery import reply_as_librarian
 from bot.models import Conversation, Inbox

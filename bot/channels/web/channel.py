@@ -86,8 +86,12 @@ class Web:
 
 
 def session_patron(session: str) -> str:
-    """The patron id that a session stands for; the session itself is kept nowhere."""
-    return hashlib.sha256(session.encode("utf-8", "surrogatepass")).hexdigest()
+    """The patron id that a session stands for; the session itself is kept nowhere.
+
+    Only its name counts: what follows, until when it is valid and in which language, may change.
+    """
+    name = session.partition(".")[0].partition("-")[0]
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _object(body: bytes) -> dict[str, Any]:

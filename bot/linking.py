@@ -1,0 +1,285 @@
+"""One patron on several channels: linked by a code that one channel gives and another takes.
+
+A code stands for a conversation for a quarter of an hour and is good for one use. Whoever can
+write in both conversations is the patron of both: from then on librarians read both together,
+a question that waits follows to where its patron last wrote, and so does the answer, unless
+the patron chose one place for all answers.
+
+What a conversation needs to know of it stands in its own state, so that a message of the many
+that are not linked costs nothing more.
+"""
+
+import hashlib
+import re
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from bot.channels import CHANNELS
+from bot.hearing import fold
+from bot.messages import Reply, ReplyKind
+from bot.models import Conversation, LinkCode, Patron
+from bot.phrases import Phrasebook, listening
+from bot.wording import within
+from kb.text import fold_marks
+from tracker.fold import GONE
+from tracker.models import Consultation
+
+CODE_LIFE = timedelta(minutes=15)
+TRIES_AN_HOUR = 5
+LONGEST_WISH = 40  # characters
+LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that is taken for another
+LINKED = "linked"  # in a conversation's state: its patron has others
+ANSWERS_HERE = "answers_here"  # in a conversation's state: all answers go here
+VOUCHED = "vouched"  # in a conversation's state: the library's website says who it is
+_TRIES = "link_tries"
+_CODE = re.compile(rf"([{LETTERS}]{{4}})[-–]([{LETTERS}]{{4}})")
+
+
+# --- codes -------------------------------------------------------------------------------
+
+
+def make_code(session: Session, conversation: Conversation, *, now: datetime) -> str:
+    """A code that links whoever uses it with this conversation; older ones stop working."""
+    session.execute(delete(LinkCode).where(LinkCode.conversation_id == conversation.id))
+    session.execute(delete(LinkCode).where(LinkCode.until <= now))
+    code = "".join(secrets.choice(LETTERS) for _ in range(8))
+    session.add(
+        LinkCode(
+            library_id=conversation.library_id,
+            conversation_id=conversation.id,
+            digest=_digest(conversation.library_id, code),
+            until=now + CODE_LIFE,
+        )
+    )
+    session.flush()
+    return f"{code[:4]}-{code[4:]}"
+
+
+def code_in(text: str) -> str | None:
+    """The code that a message is, in any case and width; None for any other message."""
+    found = _CODE.fullmatch(unicodedata.normalize("NFKC", text).strip().upper())
+    return found[1] + found[2] if found else None
+
+
+def redeem(
+    session: Session, conversation: Conversation, code: str, *, now: datetime
+) -> Conversation | None:
+    """Link this conversation with the code's; None for a code that is not, or no longer, good."""
+    found = session.execute(
+        delete(LinkCode)
+        .where(
+            LinkCode.library_id == conversation.library_id,
+            LinkCode.digest == _digest(conversation.library_id, code),
+        )
+        .returning(LinkCode.conversation_id, LinkCode.until)
+    ).first()
+    if found is None or found.until <= now or found.conversation_id == conversation.id:
+        return None
+    other = session.scalars(
+        select(Conversation)
+        .where(Conversation.id == found.conversation_id)
+        .with_for_update(of=Conversation)
+    ).one()
+    join(session, other, conversation, now=now)
+    return other
+
+
+def _digest(library_id: int, code: str) -> str:
+    return hashlib.sha256(f"{library_id}:{code}".encode()).hexdigest()
+
+
+def may_try(state: dict[str, Any], *, now: datetime) -> bool:
+    """Whether a conversation may try one more code; counts the try."""
+    hour = timedelta(hours=1)
+    tries = [at for at in state.get(_TRIES, []) if within(at, now, hour)]
+    state[_TRIES] = [*tries, now.isoformat()][-TRIES_AN_HOUR:]
+    return len(tries) < TRIES_AN_HOUR
+
+
+# --- one patron --------------------------------------------------------------------------
+
+
+def join(session: Session, kept: Conversation, joining: Conversation, *, now: datetime) -> None:
+    """Make one patron of two conversations' patrons, with what is known of either."""
+    patron, other = kept.patron or joining.patron, joining.patron
+    if patron is None:
+        patron = Patron(library_id=kept.library_id, created_at=now)
+        session.add(patron)
+        session.flush()
+    kept.patron = patron
+    session.flush()
+    if other is not None and other.id != patron.id:
+        patron.display_name = patron.display_name or other.display_name
+        patron.email = patron.email or other.email
+        session.execute(
+            update(Conversation)
+            .where(Conversation.library_id == kept.library_id, Conversation.patron_id == other.id)
+            .values(patron_id=patron.id)
+        )
+        session.flush()
+        session.refresh(joining, ["patron_id", "patron"])
+        session.delete(other)
+    joining.patron = patron
+    session.flush()
+    for each in (kept, *others(session, kept)):
+        each.state = {**each.state, LINKED: True}
+    session.flush()
+
+
+def part(session: Session, conversation: Conversation, *, now: datetime) -> None:
+    """Give a conversation a patron of its own again, of whom nothing is known."""
+    rest = others(session, conversation)
+    conversation.patron = Patron(library_id=conversation.library_id, created_at=now)
+    left_alone = [conversation, *(rest if len(rest) == 1 else ())]
+    for each in left_alone:
+        each.state = {
+            key: value for key, value in each.state.items() if key not in (LINKED, ANSWERS_HERE)
+        }
+    session.flush()
+
+
+def others(session: Session, conversation: Conversation) -> Sequence[Conversation]:
+    """The patron's conversations on other channels, the one written in last first."""
+    if conversation.patron_id is None:
+        return []
+    return session.scalars(
+        select(Conversation)
+        .where(
+            Conversation.library_id == conversation.library_id,
+            Conversation.patron_id == conversation.patron_id,
+            Conversation.id != conversation.id,
+        )
+        .order_by(Conversation.last_patron_at.desc(), Conversation.id)
+    ).all()
+
+
+# --- where things go ---------------------------------------------------------------------
+
+
+def bring_along(session: Session, conversation: Conversation) -> None:
+    """Let what waits for an answer follow its patron here; call it when they write."""
+    elsewhere = [each.id for each in others(session, conversation)]
+    if not elsewhere:
+        return
+    waiting = session.scalars(
+        select(Consultation)
+        .where(
+            Consultation.library_id == conversation.library_id,
+            Consultation.conversation_id.in_(elsewhere),
+            Consultation.status.not_in(GONE),
+            Consultation.escalated_at.is_not(None) | Consultation.assigned_to.is_not(None),
+        )
+        .with_for_update()
+    )
+    for consultation in waiting:
+        consultation.conversation_id = conversation.id
+    session.flush()
+
+
+def place_of_answers(session: Session, conversation: Conversation) -> Conversation:
+    """Where an answer goes: where the patron last wrote, or where they want all answers."""
+    if not conversation.state.get(LINKED) or conversation.state.get(ANSWERS_HERE):
+        return conversation
+    chosen = next(
+        (each for each in others(session, conversation) if each.state.get(ANSWERS_HERE)), None
+    )
+    if chosen is None or not chosen.account.enabled:
+        return conversation
+    declaration = CHANNELS[chosen.account.kind].declaration
+    if not declaration.pushes or (declaration.late_only_to_issued and not chosen.issued):
+        return conversation
+    return session.scalars(  # the answer takes the next place in its line
+        select(Conversation)
+        .where(Conversation.id == chosen.id)
+        .with_for_update(of=Conversation)
+        .execution_options(populate_existing=True)
+    ).one()
+
+
+def choose(session: Session, conversation: Conversation, place: Conversation | None) -> None:
+    """Send all answers to one of the patron's conversations; None: to where they last wrote."""
+    for each in (conversation, *others(session, conversation)):
+        state = {key: value for key, value in each.state.items() if key != ANSWERS_HERE}
+        each.state = {**state, ANSWERS_HERE: True} if each is place else state
+    session.flush()
+
+
+# --- by message --------------------------------------------------------------------------
+
+
+def respond(
+    session: Session,
+    conversation: Conversation,
+    text: str,
+    *,
+    say: Phrasebook,
+    state: dict[str, Any],
+    now: datetime,
+) -> tuple[Reply, ...] | None:
+    """What to say to a message about linking; None when it is about something else.
+
+    `state` is the conversation's, as the present turn will keep it.
+    """
+    code = code_in(text)
+    if code is not None:
+        return _take_code(session, conversation, code, say=say, state=state, now=now)
+    wish = _wish(text)
+    if wish == "link":
+        given = make_code(session, conversation, now=now)
+        minutes = int(CODE_LIFE.total_seconds() // 60)
+        return _notice(say, "link_code", code=given, minutes=minutes)
+    if wish is None or not state.get(LINKED):
+        return None
+    if wish == "unlink":
+        part(session, conversation, now=now)
+        for key in (LINKED, ANSWERS_HERE):
+            state.pop(key, None)
+        return _notice(say, "unlinked")
+    here = wish == "answer_here"
+    choose(session, conversation, conversation if here else None)
+    state.pop(ANSWERS_HERE, None)
+    if here:
+        state[ANSWERS_HERE] = True
+    return _notice(say, "answers_here" if here else "answers_anywhere")
+
+
+def _take_code(
+    session: Session,
+    conversation: Conversation,
+    code: str,
+    *,
+    say: Phrasebook,
+    state: dict[str, Any],
+    now: datetime,
+) -> tuple[Reply, ...]:
+    if not may_try(state, now=now) or redeem(session, conversation, code, now=now) is None:
+        return _notice(say, "link_failed")
+    state[LINKED] = True
+    return _notice(say, "linked")
+
+
+def _notice(say: Phrasebook, phrase: str, **facts: object) -> tuple[Reply, ...]:
+    return (Reply(say.say(phrase, **facts), ReplyKind.NOTICE),)
+
+
+def _wish(text: str) -> str | None:
+    """The wish about linking that a whole message is, if it is one."""
+    return _wishes().get(fold(text)) if len(text) <= LONGEST_WISH else None
+
+
+@cache
+def _wishes() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for wish in ("link", "unlink", "answer_here", "answer_anywhere"):
+        for group in listening()[wish]["whole"]:
+            for phrase in group:
+                folded = fold(phrase)
+                found |= {folded: wish, fold_marks(folded): wish}
+    return found
