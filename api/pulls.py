@@ -44,11 +44,12 @@ class Pulls:
             self.watch()
         return self._start() if self._is_anything_due() else 0
 
-    def finish(self) -> None:
-        """Wait for what is being fetched, so long as a server that stops may wait."""
+    def finish(self) -> bool:
+        """Wait for what is being fetched, so long as a server that stops may; whether all is."""
         taken = sum(self._slots.acquire(timeout=STOP_SECONDS / SLOTS) for _ in range(SLOTS))
         for _ in range(taken):
             self._slots.release()
+        return taken == SLOTS
 
     def watch(self) -> None:
         """Know the sources of every account, those that were added meanwhile among them."""

@@ -36,6 +36,7 @@ class Inbound:
     original: str | None = None  # all that was written, where `text` is only what is new in it
     answers: str | None = None  # the key of the reply of ours that this verifiably answers
     thread: dict[str, str] | None = None  # what the channel needs to answer in the same thread
+    aliases: tuple[str, ...] = ()  # other ids by which the channel has known this patron
     quiet: bool = False  # perhaps a machine's: a librarian reads it, and nothing answers by itself
 
 
@@ -81,6 +82,50 @@ class Reply:
         return cls(**{**data, "kind": ReplyKind(data["kind"]), "choices": choices})
 
 
+class SendFailure(StrEnum):
+    """Why a message did not go out, and so what to do next."""
+
+    RETRY = "retry"  # try again later; nothing reached the patron
+    WINDOW_CLOSED = "window_closed"  # the channel's reply window is over: use the next way
+    PERMANENT = "permanent"  # retrying cannot help
+    UNCERTAIN = "uncertain"  # it may have arrived; a librarian decides
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """News of a message that the channel had accepted: it did not reach the patron after all.
+
+    The message is named by the key that `send` was given, or by the id that it returned.
+    """
+
+    key: str | None
+    failure: SendFailure  # WINDOW_CLOSED: the next way may still work
+    reason: str
+    code: str | None = None
+    provider_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """News of a message that the channel had accepted: it is on the patron's device."""
+
+    key: str | None
+    provider_id: str | None = None
+    at: datetime | None = None  # the provider's time
+    seen: bool = False  # the patron has opened it
+
+
+@dataclass(frozen=True, slots=True)
+class OneBody:
+    """A signature that does not cover the body, and the body that came under it.
+
+    The core admits each signature with one body only, whichever process it comes to.
+    """
+
+    signature: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """What one webhook request held: messages, and what the passive reply must know."""
@@ -90,6 +135,9 @@ class Received:
     reply_context: dict[str, str] = field(default_factory=dict)  # the adapter's own, opaque
     waiting: "tuple[Waiting, ...]" = ()  # messages that must be fetched: see base.Pulling
     from_staff: "tuple[StaffMessage, ...]" = ()  # written by librarians: see base.Staffroom
+    undelivered: tuple[Undelivered, ...] = ()  # of what we sent
+    arrived: tuple[Arrived, ...] = ()
+    one_body: OneBody | None = None  # where the signature does not cover the body
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,12 @@ class Outbox(Base):
             sqlite_where=text("state IN ('new', 'sending')"),
             postgresql_where=text("state IN ('new', 'sending')"),
         ),
+        Index(
+            "ix_outbox_provider_id",  # news of a message that the channel had accepted
+            "provider_id",
+            sqlite_where=text("provider_id IS NOT NULL"),
+            postgresql_where=text("provider_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -176,6 +182,20 @@ class ChannelCursor(Base):
     failures: Mapped[int] = mapped_column(default=0)  # in a row
 
     account: Mapped[ChannelAccount] = relationship(lazy="joined", innerjoin=True)
+
+
+class SeenSignature(Base):
+    """Which body came under a signature that does not cover it; kept while it could be replayed."""
+
+    __tablename__ = "seen_signature"
+    __table_args__ = (Index(None, "at"),)
+
+    account_id: Mapped[int] = mapped_column(
+        ForeignKey("channel_account.id", ondelete="CASCADE"), primary_key=True
+    )
+    signature: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]  # of the body
+    at: Mapped[datetime]
 
 
 class StaffPost(Base):

@@ -9,7 +9,10 @@ from bot.messages import Inbound, InboundKind
 from bot.wording import parse_instant
 
 Ledger = list[dict[str, Any]]
-"""One row per open window: opened_by, until (ISO or None), left (messages or None)."""
+"""One row per open window: opened_by, until (ISO or None), left (messages or None).
+
+A row that `announces` admits no reply, only the word that one waits.
+"""
 
 _OPENS_AS_MESSAGE = {
     InboundKind.TEXT,
@@ -48,26 +51,45 @@ def open_window(
 
 def can_send(ledger: Sequence[dict[str, Any]], *, now: datetime, count: int = 1) -> bool:
     """Whether `count` more messages may go out now."""
-    open_rows = [row for row in ledger if _is_open(row, now)]
+    left = messages_left(ledger, now=now)
+    return left is None or left >= count
+
+
+def messages_left(ledger: Sequence[dict[str, Any]], *, now: datetime) -> int | None:
+    """How many more messages may go out now; None: as many as we like."""
+    open_rows = _admitting(ledger, now, announcing=False)
     if any(row["left"] is None for row in open_rows):
-        return True
-    return sum(int(row["left"]) for row in open_rows) >= count
+        return None
+    return sum(int(row["left"]) for row in open_rows)
 
 
-def spend(ledger: Sequence[dict[str, Any]], *, now: datetime) -> Ledger:
-    """The ledger after one message went out: the window that ends first pays."""
+def may_announce(ledger: Sequence[dict[str, Any]], *, now: datetime) -> bool:
+    """Whether the patron has agreed to be told once that an answer waits."""
+    rows = _admitting(ledger, now, announcing=True)
+    return any(row["left"] is None or row["left"] > 0 for row in rows)
+
+
+def spend(
+    ledger: Sequence[dict[str, Any]], *, now: datetime, count: int = 1, announcing: bool = False
+) -> Ledger:
+    """The ledger after so many messages went out: the window that ends first pays."""
     rows = [dict(row) for row in ledger if _is_open(row, now)]
-    if any(row["left"] is None for row in rows):
-        return rows
-    payable = sorted((row for row in rows if row["left"] > 0), key=lambda row: row["until"] or "~")
-    if payable:
-        payable[0]["left"] -= 1
+    for _ in range(count):
+        paying = _admitting(rows, now, announcing=announcing)
+        if any(row["left"] is None for row in paying):
+            break
+        payable = sorted(
+            (row for row in paying if row["left"] > 0), key=lambda row: row["until"] or "~"
+        )
+        if payable:
+            payable[0]["left"] -= 1
     return rows
 
 
 def closes_at(ledger: Sequence[dict[str, Any]], *, now: datetime) -> datetime | None:
     """When the last open window ends; None when one never does or none is open."""
-    ends = [row["until"] for row in ledger if _is_open(row, now) and row["left"] != 0]
+    rows = _admitting(ledger, now, announcing=False)
+    ends = [row["until"] for row in rows if row["left"] != 0]
     if not ends or None in ends:
         return None
     return max(parse_instant(end) for end in ends)
@@ -77,7 +99,16 @@ def _row(window: Window, at: datetime) -> dict[str, Any]:
     until = None
     if window.seconds is not None:
         until = (at + timedelta(seconds=window.seconds)).isoformat()
-    return {"opened_by": window.opened_by, "until": until, "left": window.max_messages}
+    row = {"opened_by": window.opened_by, "until": until, "left": window.max_messages}
+    return {**row, "announces": True} if window.announces else row
+
+
+def _admitting(
+    ledger: Sequence[dict[str, Any]], now: datetime, *, announcing: bool
+) -> list[dict[str, Any]]:
+    return [
+        row for row in ledger if _is_open(row, now) and row.get("announces", False) is announcing
+    ]
 
 
 def _is_open(row: dict[str, Any], now: datetime) -> bool:

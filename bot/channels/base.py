@@ -10,13 +10,14 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 import httpx
 
 from bot.messages import Choice, Inbound, Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import SendFailure as SendFailure  # noqa: PLC0414 - channels find it here
+from bot.messages import Undelivered as Undelivered  # noqa: PLC0414
 
 
 class Refused(Exception):
@@ -25,15 +26,6 @@ class Refused(Exception):
     def __init__(self, message: str, *, status: int = 403) -> None:
         super().__init__(message)
         self.status = status
-
-
-class SendFailure(StrEnum):
-    """Why a message did not go out, and so what to do next."""
-
-    RETRY = "retry"  # try again later; nothing reached the patron
-    WINDOW_CLOSED = "window_closed"  # the channel's reply window is over: use the next way
-    PERMANENT = "permanent"  # retrying cannot help
-    UNCERTAIN = "uncertain"  # it may have arrived; a librarian decides
 
 
 class SendError(Exception):
@@ -46,11 +38,13 @@ class SendError(Exception):
         failure: SendFailure,
         code: str | None = None,
         retry_after: float | None = None,
+        parts_sent: int = 0,
     ) -> None:
         super().__init__(message)
         self.failure = failure
         self.code = code
         self.retry_after = retry_after  # seconds, where the channel says
+        self.parts_sent = parts_sent  # of this reply, before it failed: they spent the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +55,7 @@ class Window:
     seconds: int | None  # None: for ever
     max_messages: int | None  # None: unlimited
     refills_on_message: bool = True
+    announces: bool = False  # the patron agreed to be told that an answer waits, not to more
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +149,28 @@ class Channel(Protocol):
         ...
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """A channel with a window that admits so many messages: it says how many a reply takes."""
+
+    def parts(self, reply: Reply) -> int:
+        """How many messages `send` would make of a reply."""
+        ...
+
+
+class Typing(Protocol):
+    """A channel that can show a patron that somebody writes (`declaration.typing`)."""
+
+    def show_typing(self, to: str, *, now: datetime) -> None:
+        """Show it for the channel's few seconds. Raises SendError."""
+        ...
+
+
 class Announcing(Protocol):
     """A channel whose late replies may go by "template": it can say that an answer waits.
 
-    The answer itself stays held until the patron's next contact opens a window.
+    The answer itself stays held until the patron's next contact opens a window. Where a window
+    of the declaration `announces`, only a patron who agreed is told.
     """
 
     def announce(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
@@ -166,16 +179,6 @@ class Announcing(Protocol):
         WINDOW_CLOSED when the account has no approved template: use the next way.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Undelivered:
-    """News of a message that the channel had accepted: it did not reach the patron after all."""
-
-    key: str  # the one that `send` was given
-    failure: SendFailure  # WINDOW_CLOSED: the next way may still work
-    reason: str
-    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,7 +593,10 @@ def send_in_order(
         except SendError as error:
             if number and error.failure is SendFailure.RETRY:
                 text = f"{number} of {len(messages)} parts were sent. {error}"
-                raise SendError(text, failure=SendFailure.UNCERTAIN, code=error.code) from None
+                raise SendError(
+                    text, failure=SendFailure.UNCERTAIN, code=error.code, parts_sent=number
+                ) from None
+            error.parts_sent = number
             raise
     return last
 

@@ -74,7 +74,8 @@ def worker(desk_app) -> Worker:
 
 def fetch(worker: Worker) -> int:
     taken = worker.pulls.round()
-    worker.pulls.finish()
+    while not worker.pulls.finish():
+        continue
     return taken
 
 

@@ -10,6 +10,7 @@ from bot import delivery
 from bot.channels import CHANNELS
 from bot.channels.base import Declaration, QuickReplies, SendError, SendFailure, TextLimit, Window
 from bot.intake import known_patron
+from bot.messages import Arrived, InboundKind, Undelivered
 from bot.models import Outbox, OutboxState
 from tests.bot.conftest import account_of
 
@@ -84,6 +85,13 @@ def reply(asker, text="合适", **changes):
         now=asker.now,
         **changes,
     )
+
+
+class Scroll(Postbox):
+    """A channel on which a reply takes a message for each of its words."""
+
+    def parts(self, reply):
+        return len(reply.text.split())
 
 
 def work(asker, channel, worker="w1"):
@@ -309,6 +317,201 @@ def test_five_messages_spend_the_window(asker, channel):
         work(asker, channel)
 
     assert [sent[1] for sent in channel.sent] == ["0", "1", "2", "3", "4"]
+
+
+def test_every_part_of_a_long_reply_spends_the_window(asker, channel):
+    scroll = Scroll()
+    reply(asker, "one two three")
+    work(asker, scroll)
+
+    assert asker.conversation.windows[0]["left"] == 2
+
+
+def test_what_would_not_fit_is_not_begun(asker, channel):
+    scroll = Scroll()
+    reply(asker, "one two three")
+    work(asker, scroll)
+    row = reply(asker, "four five six")
+    work(asker, scroll)
+
+    assert len(scroll.sent) == 1
+    assert (row.state, row.next_attempt_at) == (OutboxState.NEW, None)
+    assert "takes 3 messages" in row.attempt_log[-1]["why"]
+
+
+def test_what_would_never_fit_is_for_its_writer_to_shorten(asker, channel):
+    row = reply(asker, "one two three four five six")
+    work(asker, Scroll())
+
+    assert row.state == OutboxState.DEAD
+    assert "shorten it" in row.attempt_log[-1]["why"]
+
+
+def test_the_parts_that_left_before_a_failure_are_spent(asker, channel):
+    channel.failing = SendError("broke", failure=SendFailure.UNCERTAIN, parts_sent=2)
+    row = reply(asker)
+    work(asker, channel)
+
+    assert row.state == OutboxState.UNCERTAIN
+    assert asker.conversation.windows[0]["left"] == 3
+
+
+# --- news of what was accepted ------------------------------------------------------------
+
+
+def test_news_of_a_failure_sends_it_by_mail_instead(asker, channel):
+    known_patron(asker.conversation, now=asker.now).email = "reader@example.edu"
+    row = reply(asker)
+    work(asker, channel)
+    asker.waits(minutes=1)
+
+    news = Undelivered(None, SendFailure.WINDOW_CLOSED, "window over", provider_id="id-1")
+    delivery.undelivered(asker.session, asker.account, news, now=asker.now)
+
+    assert (row.state, row.via) == (OutboxState.NEW, "email")
+    assert [entry["what"] for entry in row.attempt_log] == ["undelivered", "email"]
+    assert asker.kinds[-1] == "failed"
+
+
+def test_news_that_is_faster_than_the_answer_to_our_call_is_not_lost(asker, channel):
+    row = reply(asker)
+    (job,) = delivery.lease(asker.session, worker="w1", now=asker.now)
+    news = Undelivered(row.key, SendFailure.PERMANENT, "no such patron")
+    delivery.undelivered(asker.session, asker.account, news, now=asker.now)
+    assert row.state == OutboxState.SENDING
+
+    delivery.settle(
+        asker.session, job, delivery.Sent("id-9"), worker="w1", now=asker.now, random=Random(1)
+    )
+
+    assert row.state == OutboxState.DEAD
+    assert asker.kinds[-2:] == ["feedback", "failed"]
+
+
+def test_news_of_a_strangers_message_changes_nothing(asker, channel, session, library):
+    row = reply(asker)
+    work(asker, channel)
+    other = account_of(session, library, "parcel")
+
+    for account, key in ((other, row.key), (asker.account, "unknown"), (asker.account, None)):
+        news = Undelivered(key, SendFailure.PERMANENT, "x")
+        assert delivery.undelivered(session, account, news, now=asker.now) is None
+
+    assert row.state == OutboxState.SENT
+
+
+def test_an_arrival_is_noted_once_and_then_that_it_was_seen(asker, channel):
+    row = reply(asker)
+    work(asker, channel)
+    for seen in (False, False, True, True, False):
+        news = Arrived(row.key, at=asker.now, seen=seen)
+        delivery.arrived(asker.session, asker.account, news, now=asker.now)
+
+    assert [entry["what"] for entry in row.attempt_log] == ["arrived", "seen"]
+
+
+def test_a_librarians_answer_that_the_channel_will_not_take_goes_by_mail(asker, channel):
+    known_patron(asker.conversation, now=asker.now).email = "reader@example.edu"
+    row = reply(asker)
+    channel.failing = SendError("blocked", failure=SendFailure.PERMANENT)
+    work(asker, channel)
+
+    assert (row.state, row.via, row.next_attempt_at) == (OutboxState.NEW, "email", asker.now)
+
+
+# --- one slow account, and the others --------------------------------------------------------
+
+
+def several(asker, count):
+    """So many patrons whose replies are due."""
+    for number in range(count):
+        asker.name = f"patron-{number}"
+        asker.says("请问论文怎么选题")
+        reply(asker, f"answer {number}")
+
+
+def test_an_account_gets_so_many_places_and_no_more(asker, channel, session, library):
+    several(asker, 10)
+    asker.account = account_of(session, library, "parcel")
+    asker.name = "elsewhere"
+    asker.says("另一个问题")
+    reply(asker, "elsewhere")
+
+    jobs = delivery.lease(session, worker="w1", now=asker.now, limit=16)
+
+    accounts = [job.account_id for job in jobs]
+    assert accounts.count(asker.account.id) == 1
+    assert len(jobs) == delivery.AT_ONCE + 1
+    busy = {job.lane: accounts.count(job.lane) for job in jobs}
+    assert delivery.lease(session, worker="w1", now=asker.now, limit=16, busy=busy) == []
+
+
+def test_an_account_that_has_just_failed_is_tried_with_one_reply(asker, channel):
+    several(asker, 4)
+    asker.account.failures_in_row = 1
+
+    assert len(delivery.lease(asker.session, worker="w1", now=asker.now, limit=16)) == 1
+
+
+def test_silence_of_a_platform_opens_the_breaker_too(asker, channel):
+    several(asker, delivery.BREAKER_AFTER)
+    channel.failing = SendError("no answer", failure=SendFailure.UNCERTAIN)
+    while work(asker, channel):
+        pass
+
+    assert asker.account.paused_until == asker.now + delivery.BREAKER_PAUSE
+
+
+def test_mail_goes_out_while_the_channel_is_left_alone(asker, channel):
+    known_patron(asker.conversation, now=asker.now).email = "reader@example.edu"
+    reply(asker)
+    channel.failing = SendError("closed", failure=SendFailure.WINDOW_CLOSED)
+    work(asker, channel)
+    asker.account.paused_until = asker.now + HOUR
+
+    (job,) = delivery.lease(asker.session, worker="w1", now=asker.now)
+
+    assert (job.via, job.lane) == ("email", delivery.EMAIL_LANE)
+    failure = SendError("mail server away", failure=SendFailure.RETRY)
+    delivery.settle(asker.session, job, failure, worker="w1", now=asker.now, random=Random(1))
+    assert asker.account.failures_in_row == 0
+
+
+# --- consent to be told ------------------------------------------------------------------------
+
+
+class Consented(Postbox):
+    """A channel on which a patron may agree to be told once that an answer waits."""
+
+    declaration = declared(
+        windows=(
+            Window("message", 48 * 3600, 5),
+            Window("agreed", None, 1, refills_on_message=False, announces=True),
+        ),
+        late_reply=("in_window", "template", "idle_until_contact"),
+    )
+
+    def announce(self, to, reply, *, key, now):
+        self.sent.append((to, "an answer waits", None, key))
+        return "template-1"
+
+
+def test_who_agreed_is_told_once_who_did_not_is_not(asker, monkeypatch):
+    monkeypatch.setitem(CHANNELS, "postbox", Consented)
+    told = Consented()
+    asker.waits(hours=49)
+    row = reply(asker)
+    work(asker, told)
+    assert told.sent == []
+    assert row.attempt_log[-1]["what"] == "held"
+
+    asker.says("", kind=InboundKind.EVENT, event="agreed")
+    asker.waits(hours=49)
+    reply(asker, "another")
+    for _ in range(4):
+        work(asker, told)
+
+    assert [sent[1] for sent in told.sent] == ["an answer waits"]
 
 
 def test_an_ambiguous_failure_is_for_a_librarian_to_decide(asker, channel):

@@ -5,6 +5,7 @@ Complete, and shipped disabled: Douyin admits no new applicants to this interfac
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -37,7 +38,7 @@ from bot.channels.base import (
 )
 from bot.channels.douyin import reading
 from bot.channels.douyin.access import API_BASE, Access
-from bot.channels.douyin.handles import Handle, Handles, MemoryHandles
+from bot.channels.douyin.handles import Handle
 from bot.channels.douyin.signing import HEADER, signature
 from bot.messages import Received, Reply, WebhookRequest, WebhookResponse
 
@@ -92,12 +93,8 @@ class Douyin:
         *,
         http: httpx.Client,
         tokens: TokenStore,
-        handles: Handles | None = None,
     ) -> None:
-        """Raises ValueError with a sentence for every setting that is wrong.
-
-        `handles` must be shared where another process sends than receives.
-        """
+        """Raises ValueError with a sentence for every setting that is wrong."""
         given = read_settings(self.declaration, settings)
         if given.get("access_granted", "false").lower() not in {"true", "false"}:
             raise ValueError("The setting access_granted must be true or false.")
@@ -106,7 +103,6 @@ class Douyin:
         self._base = given.get("api_base", API_BASE).rstrip("/")
         self._http = http
         self._access = Access(given, http=http, tokens=tokens)
-        self._handles: Handles = handles or MemoryHandles()
 
     def receive(self, request: WebhookRequest, *, now: datetime) -> Received:
         """Verify over the raw bytes, then translate; see bot.channels.base.
@@ -129,8 +125,7 @@ class Douyin:
             return Received()
         written_at = min(message.inbound.sent_at or now, now)
         handle = Handle(message.message_id, message.conversation_id, written_at)
-        self._handles.keep(message.inbound.patron, handle)
-        return Received((message.inbound,))
+        return Received((replace(message.inbound, thread=handle.as_thread()),))
 
     def acknowledge(
         self, received: Received, replies: Sequence[Reply], *, at: datetime
@@ -140,12 +135,15 @@ class Douyin:
 
     def send(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
         """Answer the patron's newest message. Douyin takes no key of ours."""
-        handle = self._handles.find(to, now=now)
+        handle = Handle.of_thread(reply.thread, now=now)
         if handle is None:
             message = "No message of the patron can be answered now: Douyin needs one to quote."
             raise SendError(message, failure=SendFailure.WINDOW_CLOSED, code="no_message")
-        parts = split(said_with_choices(reply), TEXT)
-        return send_in_order(parts, lambda part: self._send(_body(to, part, handle)))
+        return send_in_order(_texts(reply), lambda part: self._send(_body(to, part, handle)))
+
+    def parts(self, reply: Reply) -> int:
+        """How many messages a reply takes; see bot.channels.base.Counting."""
+        return len(_texts(reply))
 
     def check(self) -> list[str]:
         """Why the channel is off, or whether Douyin gives an access token."""
@@ -180,6 +178,10 @@ class Douyin:
         if not response.is_success:
             raise status_error(response, "Douyin")
         return answered(response)
+
+
+def _texts(reply: Reply) -> list[str]:
+    return split(said_with_choices(reply), TEXT)
 
 
 def _body(to: str, text: str, handle: Handle) -> Json:

@@ -112,8 +112,14 @@ class Viber:
             raise Refused("only POST is answered", status=405)
         if not same(signature(self._token, request.body), request.headers.get(HEADER, "")):
             raise Refused("the signature does not match")
-        inbound = reading.inbound(json_object(request.body))
-        return Received((inbound,) if inbound else ())
+        event = json_object(request.body)
+        inbound, lost = reading.inbound(event), reading.undelivered(event)
+        arrived = reading.arrived(event)
+        return Received(
+            (inbound,) if inbound else (),
+            undelivered=(lost,) if lost else (),
+            arrived=(arrived,) if arrived else (),
+        )
 
     def acknowledge(
         self, received: Received, replies: Sequence[Reply], *, at: datetime

@@ -1,12 +1,12 @@
 """From Viber's callbacks to a patron's message.
 
-Viber tells of its own deliveries too (delivered, seen, failed): those are no message. Neither
+Viber tells of our deliveries too (delivered, seen, failed): those are news, no message. Neither
 is `conversation_started`, which comes before the patron has said anything: they may not be
 written to until they write or subscribe.
 """
 
 from bot.channels.base import Json, identifier, instant, member, one_line, place, words
-from bot.messages import Inbound, InboundKind
+from bot.messages import Arrived, Inbound, InboundKind, SendFailure, Undelivered
 
 MILLISECONDS = 1000
 _MEDIA = {"picture": InboundKind.IMAGE}
@@ -23,6 +23,25 @@ def inbound(event: Json) -> Inbound | None:
         case "unsubscribed":
             return _membership(event, event, "user_id", InboundKind.UNFOLLOW)
     return None
+
+
+def undelivered(event: Json) -> Undelivered | None:
+    """News that a message of ours did not arrive."""
+    if words(event, "event") != "failed":
+        return None
+    told = one_line(words(event, "desc"))[:200] or "no reason given"
+    reason = f"Viber could not deliver it: {told}."
+    number = identifier(event, "message_token")
+    return Undelivered(None, SendFailure.PERMANENT, reason, provider_id=number)
+
+
+def arrived(event: Json) -> Arrived | None:
+    """News that a message of ours is on the patron's telephone, or was seen there."""
+    name = words(event, "event")
+    if name not in {"delivered", "seen"}:
+        return None
+    at = instant(event.get("timestamp"), per_second=MILLISECONDS)
+    return Arrived(None, identifier(event, "message_token"), at, seen=name == "seen")
 
 
 def _message(event: Json) -> Inbound:

@@ -1,7 +1,9 @@
 """WeChat Official Account (微信公众号): the callback in safe mode, the passive reply, and
 late answers through the customer-service interface."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -16,6 +18,7 @@ from bot.channels.base import (
     TextLimit,
     TokenStore,
     Window,
+    send_in_order,
 )
 from bot.channels.wechat import account as settings_of
 from bot.channels.wechat import reading, shaping
@@ -23,7 +26,7 @@ from bot.channels.wechat.account import Account
 from bot.channels.wechat.crypto import CannotDecrypt, Envelope, matches, signature
 from bot.channels.wechat.replays import SeenRequests
 from bot.channels.wechat.service import MENU_REFUSED, CustomerService
-from bot.messages import Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import OneBody, Received, Reply, WebhookRequest, WebhookResponse
 
 ACK_SECONDS = 5.0
 CLOCK_TOLERANCE = timedelta(minutes=10)
@@ -133,6 +136,10 @@ class WeChat:
                 raise
         return self._send_all(to, shaping.pushed_as_text(reply))
 
+    def parts(self, reply: Reply) -> int:
+        """How many messages a reply takes; see bot.channels.base.Counting."""
+        return len(shaping.pushed(reply))
+
     def check(self) -> list[str]:
         """Whether WeChat gives this server an access token: sentences of trouble."""
         if self._account.passive_only:
@@ -179,7 +186,9 @@ class WeChat:
         expected = self._check_plain_signature(request.query)
         if not self._seen.admits(expected, request.body, now=now):
             raise Refused("this signature came with another message before")
-        return _read(request.body, {})
+        # Its own memory is this process's; the core's is everybody's.
+        once = OneBody(expected.decode(), hashlib.sha256(request.body).hexdigest())
+        return replace(_read(request.body, {}), one_body=once)
 
     def _check_plain_signature(self, query: Mapping[str, str]) -> bytes:
         expected = signature(
@@ -198,16 +207,9 @@ class WeChat:
         )
 
     def _send_all(self, to: str, messages: Sequence[dict[str, object]]) -> str | None:
-        """Send the parts in order. What the patron has seen in part is not simply repeated."""
-        identifier = None
-        for number, message in enumerate(messages):
-            try:
-                identifier = self._service.send({"touser": to, **message})
-            except SendError as error:
-                if number and error.failure is SendFailure.RETRY:
-                    raise _stopped_midway(error, number, len(messages)) from None
-                raise
-        return identifier
+        return send_in_order(
+            messages, lambda message: self._service.send({"touser": to, **message})
+        )
 
 
 def _check_time(timestamp: str, now: datetime) -> None:
@@ -229,11 +231,3 @@ def _read(message: bytes, context: dict[str, str]) -> Received:
     except reading.Unreadable as error:
         raise Refused(str(error), status=400) from None
     return Received((inbound,), reply_context=context)
-
-
-def _stopped_midway(error: SendError, sent: int, parts: int) -> SendError:
-    return SendError(
-        f"{sent} of {parts} parts were sent. {error}",
-        failure=SendFailure.UNCERTAIN,
-        code=error.code,
-    )

@@ -144,6 +144,10 @@ class WeCom:
             last = self._service.send({"touser": person, "open_kfid": desk, **identified})
         return last
 
+    def parts(self, reply: Reply) -> int:
+        """How many messages a reply takes; see bot.channels.base.Counting."""
+        return len(shaping.messages(reply))
+
     def check(self) -> list[str]:
         """Whether the app may serve its desks: sentences of trouble."""
         try:

@@ -1,5 +1,6 @@
 """Sina Weibo: private messages of a verified account, with a passive reply and late answers."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -34,7 +35,7 @@ from bot.channels.base import (
 from bot.channels.weibo import reading, shaping
 from bot.channels.weibo.replays import SeenRequests
 from bot.channels.weibo.signing import signature
-from bot.messages import Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import OneBody, Received, Reply, WebhookRequest, WebhookResponse
 
 API_BASE = "https://m.api.weibo.com"
 TOKEN_BASE = "https://api.weibo.com"  # noqa: S105 - an address
@@ -115,7 +116,9 @@ class Weibo:
         if inbound is None:
             return Received()
         context = {"patron": inbound.patron, "account": identifier(message, "receiver_id")}
-        return Received((inbound,), reply_context=context)
+        # Its own memory is this process's; the core's is everybody's.
+        once = OneBody(expected, hashlib.sha256(request.body).hexdigest())
+        return Received((inbound,), reply_context=context, one_body=once)
 
     def acknowledge(
         self, received: Received, replies: Sequence[Reply], *, at: datetime

@@ -139,7 +139,11 @@ class WhatsApp:
         if not same(expected, request.headers.get(HEADER, "")):
             raise Refused("the signature does not match")
         document = json_object(request.body)
-        return Received(tuple(reading.inbounds(document, self._given["phone_number_id"])))
+        number = self._given["phone_number_id"]
+        undelivered, arrived = reading.news(document, number)
+        return Received(
+            tuple(reading.inbounds(document, number)), undelivered=undelivered, arrived=arrived
+        )
 
     def acknowledge(
         self, received: Received, replies: Sequence[Reply], *, at: datetime
@@ -148,9 +152,13 @@ class WhatsApp:
         return received.handshake or _DONE
 
     def send(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
-        """Send as few messages as hold the reply. WhatsApp takes no key of ours."""
+        """Send as few messages as hold the reply.
+
+        WhatsApp sends a key repeated twice: it only gives it back with the news of delivery.
+        """
         label = shorten(self._given.get("list_label", LIST_LABEL), shaping.BUTTON_LABEL)
-        return send_in_order(shaping.messages(to, reply, list_label=label), self._post)
+        messages = shaping.messages(to, reply, list_label=label)
+        return send_in_order(messages, lambda message: self._post(_marked(message, key)))
 
     def announce(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
         """Send the approved template that names the question; see base.Announcing. Meta
@@ -158,14 +166,13 @@ class WhatsApp:
         if "template_name" not in self._given:
             message = "No approved template is set for late answers."
             raise SendError(message, failure=_CLOSED, code="no_template")
-        return self._post(
-            shaping.template(
-                to,
-                reply,
-                name=self._given["template_name"],
-                language=self._given["template_language"],
-            )
+        template = shaping.template(
+            to,
+            reply,
+            name=self._given["template_name"],
+            language=self._given["template_language"],
         )
+        return self._post(template)
 
     def check(self) -> list[str]:
         """Whether the token may use the number: sentences of trouble."""
@@ -242,3 +249,8 @@ class WhatsApp:
     def _redacted(self, text: str) -> str:
         text = text.replace(self._given["access_token"], "…")
         return shorten(text, 200) or "no reason given"
+
+
+def _marked(message: Json, key: str) -> Json:
+    """With our key, which comes back with the news of what became of the message."""
+    return {**message, "biz_opaque_callback_data": key}

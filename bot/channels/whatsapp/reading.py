@@ -18,11 +18,14 @@ from bot.channels.base import (
     place,
     words,
 )
-from bot.messages import Inbound, InboundKind
+from bot.messages import Arrived, Inbound, InboundKind, SendFailure, Undelivered
 
 ACCOUNT = "whatsapp_business_account"
+WINDOW_OVER = 131047
+SYSTEM = "system"  # the patron is called something else from now on; it opens no window
 # What the patron did, though no words of theirs: nothing to answer, nothing to keep.
-_SILENT = {"reaction", "system", "ephemeral", "request_welcome"}
+_SILENT = {"reaction", "ephemeral", "request_welcome"}
+_ARRIVED = {"delivered": False, "read": True}
 
 
 def inbounds(document: Json, phone_number_id: str) -> list[Inbound]:
@@ -39,6 +42,37 @@ def inbounds(document: Json, phone_number_id: str) -> list[Inbound]:
             if inbound is not None:
                 found.append(inbound)
     return found
+
+
+def news(
+    document: Json, phone_number_id: str
+) -> tuple[tuple[Undelivered, ...], tuple[Arrived, ...]]:
+    """What became of our messages, which we named with our own keys."""
+    undelivered, arrived = [], []
+    for value in _values(document):
+        if member(value, "metadata").get("phone_number_id") != phone_number_id:
+            continue
+        for status in members(value, "statuses"):
+            key = words(status, "biz_opaque_callback_data") or None
+            number, name = words(status, "id") or None, words(status, "status")
+            if name == "failed":
+                undelivered.append(_undelivered(status, key, number))
+            elif name in _ARRIVED:
+                at = instant(status.get("timestamp"))
+                arrived.append(Arrived(key, number, at, seen=_ARRIVED[name]))
+    return tuple(undelivered), tuple(arrived)
+
+
+def _undelivered(status: Json, key: str | None, number: str | None) -> Undelivered:
+    errors = members(status, "errors")
+    code = errors[0].get("code") if errors else None
+    told = one_line(words(errors[0], "title"))[:200] if errors else ""
+    reason = f"WhatsApp could not deliver it: {told or 'no reason given'} ({code})."
+    failure = SendFailure.PERMANENT
+    if code == WINDOW_OVER:
+        failure = SendFailure.WINDOW_CLOSED
+        reason = f"the patron has not written within 24 hours ({code})"
+    return Undelivered(key, failure, reason, code=str(code), provider_id=number)
 
 
 def _values(document: Json) -> Iterator[Json]:
@@ -63,7 +97,29 @@ def _inbound(message: Json, contact: Json) -> Inbound | None:
     kind = words(message, "type")
     if kind in _SILENT:
         return None
+    if kind == SYSTEM:
+        return _renamed(message)
     return _translated(message, kind, _patron(message, contact), contact)
+
+
+def _renamed(message: Json) -> Inbound | None:
+    """A new number brings a new user id: the conversation goes on under it."""
+    change = member(message, "system")
+    now_called = words(change, "user_id") or words(change, "wa_id") or words(change, "new_wa_id")
+    before = {words(message, "from"), words(message, "from_user_id"), words(change, "customer")}
+    before |= {words(change, name) for name in ("previous_user_id", "old_user_id")}
+    former = tuple(sorted(before - {"", now_called}))
+    if not now_called or not former:
+        return None
+    return Inbound(
+        identifier({"id": now_called}, "id"),
+        "",
+        identifier(message, "id"),
+        InboundKind.EVENT,
+        sent_at=instant(message.get("timestamp")),
+        event=SYSTEM,
+        aliases=former,
+    )
 
 
 def _patron(message: Json, contact: Json) -> str:
@@ -107,7 +163,14 @@ def _translated(message: Json, kind: str, patron: str, contact: Json) -> Inbound
         media=media,
         display_name=one_line(words(member(contact, "profile"), "name")) or None,
         event=event,
+        aliases=_other_ids(message, contact, patron),
     )
+
+
+def _other_ids(message: Json, contact: Json, patron: str) -> tuple[str, ...]:
+    """The telephone number of somebody who is known by their user id."""
+    number = words(message, "from") or words(contact, "wa_id")
+    return (number,) if number and number != patron else ()
 
 
 def _template_tap(content: Json) -> tuple[InboundKind, str, str, str]:

@@ -144,6 +144,11 @@ class Zalo:
                 raise
         return self._send_written_out(to, reply)
 
+    def parts(self, reply: Reply) -> int:
+        """How many messages a reply takes; see bot.channels.base.Counting."""
+        text = said(reply) if _buttons(reply) else said_with_choices(reply)
+        return len(split(text, TEXT))
+
     def check(self) -> list[str]:
         """Whether Zalo gives an access token, and answers for the account with it."""
         return trouble(

@@ -69,6 +69,7 @@ class Desk:
     refusals: list[Refused] = field(default_factory=list)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     deliveries: int = 0
+    threads: dict[str, dict[str, str] | None] = field(default_factory=dict)
 
     def __call__(self, call: Call) -> tuple[int, bytes]:
         self.deliveries += 1
@@ -89,6 +90,7 @@ class Desk:
         declaration = self.channel.declaration
         ledger = self.ledgers.get(inbound.patron, [])
         self.ledgers[inbound.patron] = open_window(ledger, declaration, inbound, at=self.clock())
+        self.threads[inbound.patron] = inbound.thread or self.threads.get(inbound.patron)
         replies = self.answer(inbound)
         self.stored[inbound.dedupe_key] = (inbound, replies)
         if not declaration.passive_reply:
@@ -98,7 +100,8 @@ class Desk:
 
     def send(self, patron: str, reply: Reply = LATE) -> str | None:
         """Send now, and count it against the window."""
-        sent = self.channel.send(patron, reply, key="k1", now=self.clock())
+        threaded = replace(reply, thread=self.threads.get(patron))
+        sent = self.channel.send(patron, threaded, key="k1", now=self.clock())
         self.ledgers[patron] = spend(self.ledgers.get(patron, []), now=self.clock())
         return sent
 

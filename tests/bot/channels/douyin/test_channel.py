@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.channels.base import SendError, SendFailure
 from bot.channels.douyin import Douyin
-from bot.channels.douyin.handles import KEPT, Handle, MemoryHandles
+from bot.channels.douyin.handles import Handle
 from bot.channels.douyin.signing import HEADER, signature
 from bot.messages import Choice, InboundKind, Reply, ReplyKind, WebhookRequest
 from tests.bot.channels.douyin.conftest import PATRON, PAYLOADS, SETTINGS
@@ -168,8 +168,9 @@ def test_any_signed_shape_is_read_or_refused(event):
 def test_a_reply_quotes_the_message_in_the_documented_form(channel, platform):
     documented = json.loads((PAYLOADS / "outbound.json").read_bytes())
     platform._answerable["@demoMsg01=="] = (PATRON, SUNDAY, 6)
-    channel.receive(request_of(recorded()), now=SUNDAY)
-    channel.send(PATRON, Reply("请到一楼服务台办理。", ReplyKind.ANSWER), key="k", now=SUNDAY)
+    (heard,) = channel.receive(request_of(recorded()), now=SUNDAY).messages
+    reply = Reply("请到一楼服务台办理。", ReplyKind.ANSWER, thread=heard.thread)
+    channel.send(PATRON, reply, key="k", now=SUNDAY)
 
     asked = platform.asked[-1]
     assert asked.document == documented["body"]
@@ -202,28 +203,34 @@ def test_a_late_answer_within_the_day_goes_out(desk, clock, patron):
     assert patron.screen[-1].text == LATE.text
 
 
-def failure_of(channel, reply=LATE, now=SUNDAY):
+def failure_of(desk, now=SUNDAY):
+    desk.clock.now = now
     with pytest.raises(SendError) as caught:
-        channel.send(PATRON, reply, key="k", now=now)
+        desk.send(PATRON)
     return caught.value
 
 
-def test_after_a_day_the_next_way_is_used(desk, channel, clock, patron):
+def test_after_a_day_the_next_way_is_used(desk, clock, patron):
     patron.says("地图集在哪？")
     clock.advance(hours=25)
 
     assert not desk.may_send(PATRON)
-    assert failure_of(channel, now=clock()).failure is SendFailure.WINDOW_CLOSED
+    assert failure_of(desk, now=clock()).failure is SendFailure.WINDOW_CLOSED
 
 
-def test_after_a_restart_a_late_answer_waits_for_the_next_message(account, platform, patron):
+def test_another_process_answers_what_this_one_received(account, desk, patron):
     patron.says("地图集在哪？")
+    desk.channel = account(access_granted="true")
 
-    assert failure_of(account()).failure is SendFailure.WINDOW_CLOSED
+    assert desk.send(PATRON).startswith("@sent")
+
+
+def test_without_a_message_to_quote_the_next_way_is_used(desk, platform):
+    assert failure_of(desk).failure is SendFailure.WINDOW_CLOSED
     assert platform.asked == []
 
 
-def test_our_ledger_counts_to_six_as_douyin_does(desk, channel, patron):
+def test_our_ledger_counts_to_six_as_douyin_does(desk, patron):
     patron.says("?")
     sent = 0
     while desk.may_send(PATRON):
@@ -231,14 +238,16 @@ def test_our_ledger_counts_to_six_as_douyin_does(desk, channel, patron):
         sent += 1
 
     assert sent == 6
-    assert failure_of(channel).failure is SendFailure.PERMANENT
+    assert failure_of(desk).failure is SendFailure.PERMANENT
 
 
-def test_a_long_answer_is_split(channel, patron):
+def test_a_long_answer_is_split_and_counted(desk, patron):
     patron.says("?")
     text = "一句完整的话。" * 200
-    channel.send(PATRON, Reply(text, ReplyKind.LIBRARIAN), key="k", now=SUNDAY)
+    reply = Reply(text, ReplyKind.LIBRARIAN)
+    desk.send(PATRON, reply)
 
+    assert desk.channel.parts(reply) == 2
     assert "".join(shown.text for shown in patron.screen) == text
     assert len(patron.screen) == 2
 
@@ -259,11 +268,11 @@ def test_a_long_answer_is_split(channel, patron):
         (Answer(b"", 404), SendFailure.PERMANENT),
     ],
 )
-def test_failures_have_their_class(channel, platform, patron, fault, failure):
+def test_failures_have_their_class(desk, platform, patron, fault, failure):
     patron.says("?")
     platform.fail_next(fault, path="/im/send")
 
-    found = failure_of(channel)
+    found = failure_of(desk)
 
     assert found.failure == failure
     assert "act.demo1" not in str(found)
@@ -272,40 +281,40 @@ def test_failures_have_their_class(channel, platform, patron, fault, failure):
 # --- tokens ------------------------------------------------------------------------------
 
 
-def test_tokens_live_on_while_they_can_be_renewed(channel, platform, clock, patron):
+def test_tokens_live_on_while_they_can_be_renewed(desk, platform, clock, patron):
     for _ in range(7):
         patron.says("?")
-        channel.send(PATRON, LATE, key="k", now=clock())
+        desk.send(PATRON)
         clock.advance(hours=24 * 15)
 
     assert (platform.refreshes, platform.renewals) == (7, 5)
     patron.says("?")
-    assert "authorise the account anew" in str(failure_of(channel, now=clock()))
+    assert "authorise the account anew" in str(failure_of(desk, now=clock()))
 
 
-def test_a_refused_access_token_is_replaced_at_once(channel, platform, patron):
+def test_a_refused_access_token_is_replaced_at_once(desk, platform, patron):
     patron.says("?")
-    channel.send(PATRON, LATE, key="k", now=SUNDAY)
+    desk.send(PATRON)
     platform.revoke_access()
-    channel.send(PATRON, LATE, key="k", now=SUNDAY)
+    desk.send(PATRON)
 
     assert platform.refreshes == 2
 
 
-def test_a_token_that_stays_refused_is_retried_later(channel, platform, patron):
+def test_a_token_that_stays_refused_is_retried_later(desk, platform, patron):
     patron.says("?")
     platform.fail_next(error(28001003, "invalid"), path="/im/send", times=2)
 
-    assert failure_of(channel).failure is SendFailure.RETRY
+    assert failure_of(desk).failure is SendFailure.RETRY
 
 
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT, Answer(b"", 503), Answer(b"", 504)])
-def test_no_token_because_of_the_way_is_retried(channel, platform, patron, fault):
+def test_no_token_because_of_the_way_is_retried(desk, platform, patron, fault):
     patron.says("?")
     platform.fail_next(fault, path="/oauth")
 
-    assert failure_of(channel).failure is SendFailure.RETRY
-    channel.send(PATRON, LATE, key="k", now=SUNDAY)
+    assert failure_of(desk).failure is SendFailure.RETRY
+    desk.send(PATRON)
 
 
 def test_an_ended_refresh_token_asks_for_a_new_authorisation(account, platform):
@@ -318,23 +327,11 @@ def test_an_ended_refresh_token_asks_for_a_new_authorisation(account, platform):
 # --- what is kept of a message, settings and health -----------------------------------------
 
 
-def test_the_newest_message_is_answered_whatever_comes_late():
-    handles = MemoryHandles()
-    handles.keep(PATRON, Handle("new", "c", SUNDAY))
-    handles.keep(PATRON, Handle("old", "c", SUNDAY - timedelta(minutes=1)))
+def test_what_to_quote_lives_as_long_as_it_may_be_answered():
+    thread = Handle("m", "c", SUNDAY).as_thread()
 
-    assert handles.find(PATRON, now=SUNDAY).message_id == "new"
-    assert handles.find(PATRON, now=SUNDAY + timedelta(hours=24)) is None
-    assert handles.find("another", now=SUNDAY) is None
-
-
-def test_the_memory_of_messages_is_bounded():
-    handles = MemoryHandles()
-    for number in range(KEPT + 1):
-        handles.keep(str(number), Handle("m", "c", SUNDAY))
-
-    assert handles.find("0", now=SUNDAY) is None
-    assert handles.find(str(KEPT), now=SUNDAY) is not None
+    assert Handle.of_thread(thread, now=SUNDAY + timedelta(hours=23)).message_id == "m"
+    assert Handle.of_thread(thread, now=SUNDAY + timedelta(hours=24)) is None
 
 
 def test_the_channel_says_why_it_is_off(account):
