@@ -22,7 +22,10 @@ from api.errors import RefdeskError
 from api.libraries import default_library
 from api.limits import create_limiter
 from api.settings import Settings
+from api.spool import Spool
+from api.standby import Standby
 from api.state import Clock, State, install
+from api.taking import replay
 from api.tokens import DatabaseTokens
 from api.worker import Worker
 from kb.knowledge import KnowledgeBases
@@ -62,6 +65,13 @@ def create_state(
         channels=Channels(keyring, DatabaseTokens(database, keyring, clock)),
         desks=desks,
         doors=Doors(database, desks, default=settings.default_library),
+        standby=Standby(
+            database,
+            Spool(settings.spool, keyring),
+            folder=settings.spool,
+            keyring=keyring,
+            clock=clock,
+        ),
         uses_present_time=clock is present_time,
     )
 
@@ -82,6 +92,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         worker = Worker(state) if settings.runs_worker else None
         threading.Thread(target=warm, args=(state,), name="warm", daemon=True).start()
+        state.standby.start(lambda record: replay(state, record))
         if worker is not None:
             worker.start()
         try:
@@ -89,6 +100,7 @@ def create_app(
         finally:
             if worker is not None:
                 worker.stop()
+            state.standby.stop()
             state.close()
 
     app = FastAPI(

@@ -52,6 +52,7 @@ class Doors:
         self._lock = threading.Lock()
         self._kept: dict[Hashable, tuple[float, Door]] = {}
         self._changes = 0
+        self.last_rasa: Door | None = None  # as it was, for when the database is away
         database.listeners.append(self.hear)
 
     def push(self, kind: str, name: str, *, now: datetime) -> Door:
@@ -60,7 +61,8 @@ class Doors:
 
     def rasa(self, *, now: datetime) -> Door:
         """The default library's door for Rasa's clients. Raises UnknownLibrary."""
-        return self._get(Rasa.kind, lambda: self._open_rasa(now))
+        self.last_rasa = self._get(Rasa.kind, lambda: self._open_rasa(now))
+        return self.last_rasa
 
     def hear(self, topic: str, _data: dict[str, Any]) -> None:
         """Forget all doors when a library, a calendar, an account or an entry has changed."""

@@ -16,6 +16,7 @@ from api.doors import Doors
 from api.limits import Limiter
 from api.measures import Measures
 from api.settings import Settings
+from api.standby import Standby
 from kb.knowledge import KnowledgeBases
 
 Clock = Callable[[], datetime]
@@ -35,6 +36,7 @@ class State:
     channels: Channels
     desks: Desks
     doors: Doors
+    standby: Standby
     uses_present_time: bool = True  # False: a clock that somebody else moves
     measures: Measures = field(default_factory=Measures)
     warmed: threading.Event = field(default_factory=threading.Event)

@@ -6,21 +6,36 @@ what we acknowledged is on the disk (RELIABILITY.md, promise 1).
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import staff_threads
 from api.auth import channel_signed, public
 from api.errors import NotAllowed, NotFound
+from api.spool import Kept
+from api.standby import DatabaseAway
 from api.state import State, state_of
-from bot import pulling
+from api.taking import take_message, take_word
+from bot import replays
 from bot.channels import CHANNELS
+from bot.channels.base import Refused
 from bot.desk import Desk
-from bot.intake import Turn, receive
-from bot.messages import Inbound, WebhookRequest, WebhookResponse
+from bot.intake import Turn
+from bot.messages import (
+    Inbound,
+    OneBody,
+    Received,
+    Reply,
+    ReplyKind,
+    WebhookRequest,
+    WebhookResponse,
+)
 from bot.models import ChannelAccount
+from bot.phrases import phrasebook
+from kb.text import detect_language
 
 router = APIRouter(include_in_schema=False)
 CORS_METHODS = "GET, POST, OPTIONS"
@@ -59,41 +74,64 @@ async def channel_webhook(request: Request, kind: str, name: str) -> Response:
 
 
 def take_push(state: State, kind: str, name: str, sent: WebhookRequest) -> WebhookResponse:
-    """Take a verified request's messages; the adapter says what the platform gets back."""
+    """Take a verified request's messages; the adapter says what the platform gets back.
+
+    While the database is away they wait on the disk, and the answers are sent later.
+    """
     if kind not in CHANNELS or CHANNELS[kind].declaration.built_in:
         raise NotFound
     now = state.clock()
-    door = state.doors.push(kind, name, now=now)
-    account, desk = door.account, door.desk
+    opened = state.standby.tried(lambda: state.doors.push(kind, name, now=now))
+    account = opened.result.account if opened else state.standby.account(kind, name)
     channel = state.channels.of(account)
     received = channel.receive(sent, now=now)
     if received.handshake is not None:
         return received.handshake
-    if received.waiting:  # remembered before it is acknowledged, fetched after
-        with state.database.transaction() as session:
-            pulling.told(session, account, received.waiting, now=now)
-    if received.from_staff:
-        with state.database.transaction() as session:
-            staff_threads.keep(session, account, received.from_staff, now=now)
-    turns = [take_message(state, desk, account, message) for message in received.messages]
+    if received.one_body is not None:
+        _check_replay(state, account, received.one_body, now)
+    _take_words(state, account, received)
+    desk = opened.result.desk if opened else None
+    turns = _take_messages(state, desk, account, received.messages)
     replies = [reply for turn in turns for reply in turn.replies]
     return channel.acknowledge(
         received, replies, at=min((turn.replied_at for turn in turns), default=now)
     )
 
 
-def take_message(state: State, desk: Desk, account: ChannelAccount, message: Inbound) -> Turn:
-    """Store one message and take its turn, in one transaction. Call it from a thread.
+def _take_words(state: State, account: ChannelAccount, received: Received) -> None:
+    """What is no message of a patron; what must be fetched is only remembered here."""
+    words: list[Kept] = [*received.waiting, *received.from_staff]
+    words += [*received.undelivered, *received.arrived]
+    for word in words:
+        state.standby.take_or_keep(account, word, partial(take_word, state, account, word))
 
-    The desk is gathered before (api.doors): a knowledge base that has just been edited is
-    learned anew then, and nobody who writes should wait for that.
-    """
-    now = state.clock()
-    with state.database.transaction() as session:
-        turn = receive(session, desk, account, message, now=now)
-    if not turn.duplicate:
-        state.measures.messages.labels(account.kind).inc()
-    return turn
+
+def _take_messages(
+    state: State, desk: Desk | None, account: ChannelAccount, messages: Sequence[Inbound]
+) -> list[Turn]:
+    """Take each message, or keep it on the disk: then it has no turn yet."""
+    turns = []
+    for message in messages:
+        if desk is None:
+            state.standby.spool.put(account, message, now=state.clock())
+        else:
+            turn = state.standby.take_or_keep(
+                account, message, partial(take_message, state, desk, account, message)
+            )
+            turns += [turn] if turn is not None else []
+    return turns
+
+
+def _check_replay(state: State, account: ChannelAccount, once: OneBody, now: datetime) -> None:
+    """A captured signature that does not cover the body must not carry another one."""
+
+    def ask() -> bool:
+        with state.database.transaction() as session:
+            return replays.admits(session, account, once, now=now)
+
+    admitted = state.standby.tried(ask)  # while the database is away, the channel's memory counts
+    if admitted is not None and not admitted.result:
+        raise Refused("this signature came with another message before")
 
 
 # --- Rasa's REST channel -----------------------------------------------------------------
@@ -128,13 +166,25 @@ async def rasa_webhook(request: Request) -> Response:
 
 def _take_rasa(state: State, sent: WebhookRequest, origin: str | None) -> WebhookResponse:
     now = state.clock()
-    door = state.doors.rasa(now=now)
+    opened = state.standby.tried(lambda: state.doors.rasa(now=now))
+    door = opened.result if opened else state.doors.last_rasa
+    if door is None:
+        raise DatabaseAway
     account, desk = door.account, door.desk
     _check_origin(origin, desk.library.settings.get("allowed_origins", ()))
     channel = state.channels.of(account)
     received = channel.receive(sent, now=now)
-    turns = [take_message(state, desk, account, message) for message in received.messages]
-    return channel.acknowledge(received, [each for turn in turns for each in turn.replies], at=now)
+    turns = _take_messages(state, desk if opened else None, account, received.messages)
+    replies = [each for turn in turns for each in turn.replies]
+    if not turns:
+        replies = [_kept(message) for message in received.messages]
+    return channel.acknowledge(received, replies, at=now)
+
+
+def _kept(message: Inbound) -> Reply:
+    """What is said truthfully while the database is away."""
+    say = phrasebook(detect_language(message.text))
+    return Reply(say.say("kept_for_later"), ReplyKind.NOTICE)
 
 
 def _check_origin(origin: str | None, allowed: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,14 +32,14 @@ from api.privacy import forget_old
 from api.pulls import Pulls
 from api.staffrooms import Staffrooms
 from api.state import State
-from bot import delivery
+from bot import delivery, replays
 from bot.channels.base import SendError, SendFailure
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
 from tracker import rollups, sweep
 from tracker.models import Library
 
 POLL_SECONDS = 0.5
-SLOTS = 16  # messages on their way at the same time
+SLOTS = 32  # messages on their way at the same time, of them few for one account (bot.delivery)
 STOP_SECONDS = 6
 BATCH = 100
 EMAIL = "email"
@@ -64,6 +65,8 @@ class Worker:
         self._random = SystemRandom()
         self._stopping = threading.Event()
         self._slots = threading.BoundedSemaphore(SLOTS)
+        self._guard = threading.Lock()
+        self._busy: Counter[int] = Counter()  # messages on their way, by lane
         self._thread: threading.Thread | None = None
         self.pulls = Pulls(state, worker=self._name, lease_time=self._lease_time)
         self.staffrooms = Staffrooms(state)
@@ -80,6 +83,7 @@ class Worker:
             Chore("seal_reports", timedelta(hours=1), self.announcer.seal_reports),
             Chore("refresh_rollups", timedelta(minutes=1), self.refresh_rollups),
             Chore("forget_old", timedelta(hours=6), self.forget_old),
+            Chore("forget_signatures", timedelta(minutes=10), self.forget_signatures),
             Chore("count_replies", timedelta(seconds=30), self.count_replies),
         ]
 
@@ -140,9 +144,13 @@ class Worker:
                 break
             with self._state.database.transaction() as session:
                 now = self._lease_time(session)
-                jobs = delivery.lease(session, worker=self._name, now=now, limit=free)
+                with self._guard:
+                    busy = dict(self._busy)
+                jobs = delivery.lease(session, worker=self._name, now=now, limit=free, busy=busy)
             for _ in range(free - len(jobs)):
                 self._slots.release()
+            with self._guard:
+                self._busy.update(job.lane for job in jobs)
             for job in jobs:
                 threading.Thread(target=self._send, args=(job,), daemon=True).start()
             taken += len(jobs)
@@ -185,6 +193,8 @@ class Worker:
         try:
             self._guarded("send", lambda: self._send_and_settle(job))
         finally:
+            with self._guard:
+                self._busy[job.lane] -= 1
             self._slots.release()
 
     def _send_and_settle(self, job: delivery.Job) -> None:
@@ -281,6 +291,11 @@ class Worker:
                 library = session.get(Library, library_id)
                 if library is not None:
                     forget_old(session, library, now=self._state.clock())
+
+    def forget_signatures(self) -> None:
+        """Drop the memory of signatures that can be replayed no longer."""
+        with self._state.database.transaction() as session:
+            replays.forget(session, now=self._state.clock())
 
     def count_replies(self) -> None:
         """Keep the gauge of unsent replies."""

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from api import audit
+from api.accounts import accounts_of
 from api.cli.shell import (
     Failed,
     LibrarySlug,
@@ -18,6 +19,7 @@ from api.cli.shell import (
 )
 from api.crypto import Keyring
 from api.privacy import erase_patron
+from api.spool import Spool
 
 app = one_command("erase")
 COMMANDS = {"erase": app}
@@ -41,6 +43,10 @@ def erase(
         count = erase_patron(
             session, owner, channel=channel, patron=patron, keyring=keyring, now=now
         )
+        spool = Spool(settings.spool, keyring)
+        for account in accounts_of(session, owner.id):
+            if account.kind == channel:
+                count += spool.erase(spool.lane_of(account.id, patron))
         audit.record(
             session,
             actor=actor(),
