@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611220757"
+revision = "202611220800"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -785,6 +785,23 @@ def upgrade() -> None:
         sa.UniqueConstraint("report_id", "number", name=op.f("uq_report_version_report_id_number")),
     )
     op.create_table(
+        "seen_signature",
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("signature", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"],
+            ["channel_account.id"],
+            name=op.f("fk_seen_signature_account_id_channel_account"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("account_id", "signature", name=op.f("pk_seen_signature")),
+    )
+    with op.batch_alter_table("seen_signature", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_seen_signature_at"), ["at"], unique=False)
+
+    op.create_table(
         "snooze",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column(
@@ -1054,6 +1071,13 @@ def upgrade() -> None:
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.create_index("ix_outbox_due", ["state", "next_attempt_at"], unique=False)
         batch_op.create_index(
+            "ix_outbox_provider_id",
+            ["provider_id"],
+            unique=False,
+            sqlite_where=sa.text("provider_id IS NOT NULL"),
+            postgresql_where=sa.text("provider_id IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_outbox_unsent",
             ["conversation_id", "position"],
             unique=False,
@@ -1153,6 +1177,11 @@ def downgrade() -> None:
             sqlite_where=sa.text("state IN ('new', 'sending')"),
             postgresql_where=sa.text("state IN ('new', 'sending')"),
         )
+        batch_op.drop_index(
+            "ix_outbox_provider_id",
+            sqlite_where=sa.text("provider_id IS NOT NULL"),
+            postgresql_where=sa.text("provider_id IS NOT NULL"),
+        )
         batch_op.drop_index("ix_outbox_due")
 
     op.drop_table("outbox")
@@ -1176,6 +1205,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_snooze_library_id_until"))
 
     op.drop_table("snooze")
+    with op.batch_alter_table("seen_signature", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_seen_signature_at"))
+
+    op.drop_table("seen_signature")
     op.drop_table("report_version")
     with op.batch_alter_table("password_link", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_password_link_staff_id"))
