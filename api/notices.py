@@ -32,6 +32,10 @@ def watch(sessions: sessionmaker[Session]) -> None:
     def remember(session: Session, _context: object) -> None:
         pending(session).extend(_of_flush(session))
 
+    @event.listens_for(sessions, "detached_to_persistent")  # written at once: tracker.rows
+    def remember_at_once(session: Session, row: object) -> None:
+        pending(session).extend(_of_new(session, row))
+
 
 def pending(session: Session) -> list[Pending]:
     """The notices that a session's commit will give."""
@@ -41,17 +45,21 @@ def pending(session: Session) -> list[Pending]:
 
 def _of_flush(session: Session) -> Iterator[Pending]:
     for row in session.new:
-        if isinstance(row, Event):
-            yield from _of_event(session, row)
-        elif isinstance(row, Outbox):
-            yield from _of_reply(row)
-        elif isinstance(row, _SETTINGS):
-            yield SETTINGS, {}
+        yield from _of_new(session, row)
     for row in session.dirty:
         if isinstance(row, _SETTINGS):
             yield SETTINGS, {}
         elif isinstance(row, Outbox) and inspect(row).attrs.state.history.has_changes():
             yield from _of_reply(row)
+
+
+def _of_new(session: Session, row: object) -> Iterator[Pending]:
+    if isinstance(row, Event):
+        yield from _of_event(session, row)
+    elif isinstance(row, Outbox):
+        yield from _of_reply(row)
+    elif isinstance(row, _SETTINGS):
+        yield SETTINGS, {}
 
 
 def _of_event(session: Session, row: Event) -> list[Pending]:

@@ -63,15 +63,18 @@ def take_turn(
     conversation: Conversation,
     inbound: Inbound,
     *,
+    channel: str,
     asked_at: AskedAt,
     now: datetime,
 ) -> Outcome:
     """Answer, offer choices, or hand over to a librarian; every step is recorded.
 
-    `now` is our clock. A provider's clock may run ahead of it by some minutes: what we say
-    then counts as said when the question was, so that no wait is negative.
+    `channel` is the kind that the consultation counts for. `now` is our clock. A provider's
+    clock may run ahead of it by some minutes: what we say then counts as said when the
+    question was, so that no wait is negative.
     """
-    return _Turn(session, desk, conversation, inbound, asked_at, max(now, asked_at.at)).take()
+    at = max(now, asked_at.at)
+    return _Turn(session, desk, conversation, inbound, channel, asked_at, at).take()
 
 
 @dataclass
@@ -80,6 +83,7 @@ class _Turn:
     desk: Desk
     conversation: Conversation
     inbound: Inbound
+    channel: str
     asked_at: AskedAt
     now: datetime
     text: str = ""
@@ -492,7 +496,7 @@ class _Turn:
             self.consultation = consultations.open_consultation(
                 self.session,
                 self.desk.library,
-                channel=self.conversation.account.kind,
+                channel=self.channel,
                 conversation_id=self.conversation.id,
                 at=self.at,
                 now=self.now,

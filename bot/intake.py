@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload, make_transient_to_detached
 
 from bot.channels import CHANNELS
 from bot.channels.base import Declaration
@@ -17,9 +17,31 @@ from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron
 from bot.outbox import accept, enqueue, held
 from bot.windows import open_window
 from tracker import consultations
+from tracker.models import Consultation
+from tracker.rows import store
 
 PAST_LIMIT = timedelta(days=7)  # METRICS.md section 1: a provider's time is believed within
 FUTURE_LIMIT = timedelta(minutes=5)
+
+_LOCKED = (
+    select(Conversation)
+    .where(
+        Conversation.library_id == bindparam("library"),
+        Conversation.account_id == bindparam("account"),
+        Conversation.external_id == bindparam("patron"),
+    )
+    .options(lazyload(Conversation.account))  # who asks has it in hand
+    .with_for_update(of=Conversation)
+)
+_NEW_ON_SQLITE = sqlite.insert(Conversation).on_conflict_do_nothing().returning(Conversation.id)
+_NEW_ON_POSTGRESQL = (
+    postgresql.insert(Conversation).on_conflict_do_nothing().returning(Conversation.id)
+)
+_FIRST_DELIVERY = select(Inbox).where(
+    Inbox.library_id == bindparam("library"),
+    Inbox.account_id == bindparam("account"),
+    Inbox.dedupe_key == bindparam("key"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +72,22 @@ def receive(
         return _repeated(first)
     declaration = CHANNELS[account.kind].declaration
     if inbound.quiet or _has_had_its_share(session, conversation, declaration, now=now):
-        return _keep_quiet(session, desk, conversation, inbound, now=now)
+        return _keep_quiet(session, desk, account, conversation, inbound, now=now)
     with session.no_autoflush:  # every row is written once, when all of it is known
         outcome = take_turn(
-            session, desk, conversation, inbound, asked_at=question_time(inbound, now), now=now
+            session,
+            desk,
+            conversation,
+            inbound,
+            channel=account.kind,
+            asked_at=question_time(inbound, now),
+            now=now,
         )
         replies = (*_release_held(session, conversation, declaration, now=now), *outcome.replies)
         conversation.windows = open_window(conversation.windows, declaration, inbound, at=now)
-        stored = _store(session, conversation, inbound, now=now)
-        stored.replies = [reply.as_dict() for reply in replies]
-        if outcome.consultation is not None:
-            stored.consultation_id = outcome.consultation.id
+        stored = _keep(
+            session, conversation, inbound, outcome.consultation, replies=replies, now=now
+        )
         _queue_replies(session, conversation, declaration, outcome.replies, stored, now=now)
     session.flush()
     return Turn(
@@ -84,7 +111,7 @@ def receive_for_librarian(
     conversation = locked_conversation(session, desk, account, patron, now=now)
     if _first_delivery(session, conversation, inbound) is not None:
         return None
-    return _keep_quiet(session, desk, conversation, inbound, now=now).consultation_id
+    return _keep_quiet(session, desk, account, conversation, inbound, now=now).consultation_id
 
 
 def question_time(inbound: Inbound, now: datetime) -> AskedAt:
@@ -111,13 +138,8 @@ def locked_conversation(
     issued: bool = False,
 ) -> Conversation:
     """The patron's conversation on this account, made when new, locked until the commit."""
-    where = (
-        Conversation.library_id == account.library_id,
-        Conversation.account_id == account.id,
-        Conversation.external_id == external_id,
-    )
-    lock = select(Conversation).where(*where).with_for_update(of=Conversation)
-    found = session.scalar(lock)
+    named = {"library": account.library_id, "account": account.id, "patron": external_id}
+    found = session.scalar(_LOCKED, named)
     if found is not None:
         return found
     values = {
@@ -133,9 +155,15 @@ def locked_conversation(
         "thread": {},
         "created_at": now,
     }
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    session.execute(insert(Conversation).values(**values).on_conflict_do_nothing())
-    return session.scalars(lock).one()
+    is_postgresql = session.get_bind().dialect.name == "postgresql"
+    insert = _NEW_ON_POSTGRESQL if is_postgresql else _NEW_ON_SQLITE
+    number = session.connection().scalar(insert, values)
+    if number is None:  # another transaction has just made it
+        return session.scalars(_LOCKED, named).one()
+    conversation = Conversation(id=number, **values)
+    make_transient_to_detached(conversation)
+    session.add(conversation)
+    return conversation
 
 
 def known_patron(conversation: Conversation, *, now: datetime) -> Patron:
@@ -180,11 +208,15 @@ def _has_had_its_share(
 
 
 def _keep_quiet(
-    session: Session, desk: Desk, conversation: Conversation, inbound: Inbound, *, now: datetime
+    session: Session,
+    desk: Desk,
+    account: ChannelAccount,
+    conversation: Conversation,
+    inbound: Inbound,
+    *,
+    now: datetime,
 ) -> Turn:
     """Store a message for the librarians, and answer nothing."""
-    account = conversation.account
-    stored = _store(session, conversation, inbound, now=now)
     conversation.windows = open_window(
         conversation.windows, CHANNELS[account.kind].declaration, inbound, at=now
     )
@@ -207,7 +239,7 @@ def _keep_quiet(
     if consultation.escalated_at is None:
         at = max(now, asked.at)
         consultations.escalate(session, consultation, at=at, now=at, reason="unknown")
-    stored.consultation_id = consultation.id
+    stored = _keep(session, conversation, inbound, consultation, now=now)
     session.flush()
     return Turn((), conversation.id, stored.position, consultation.id, replied_at=now)
 
@@ -215,13 +247,12 @@ def _keep_quiet(
 def _first_delivery(session: Session, conversation: Conversation, inbound: Inbound) -> Inbox | None:
     if conversation.position == 0:
         return None
-    return session.scalar(
-        select(Inbox).where(
-            Inbox.library_id == conversation.library_id,
-            Inbox.account_id == conversation.account_id,
-            Inbox.dedupe_key == inbound.dedupe_key,
-        )
-    )
+    named = {
+        "library": conversation.library_id,
+        "account": conversation.account_id,
+        "key": inbound.dedupe_key,
+    }
+    return session.scalar(_FIRST_DELIVERY, named)
 
 
 def _repeated(first: Inbox) -> Turn:
@@ -235,9 +266,16 @@ def _repeated(first: Inbox) -> Turn:
     )
 
 
-def _store(
-    session: Session, conversation: Conversation, inbound: Inbound, *, now: datetime
+def _keep(
+    session: Session,
+    conversation: Conversation,
+    inbound: Inbound,
+    consultation: Consultation | None,
+    *,
+    replies: Sequence[Reply] = (),
+    now: datetime,
 ) -> Inbox:
+    """Store the message with its result, so that a repeated delivery can be told the same."""
     conversation.position += 1
     conversation.last_patron_at = now
     if inbound.thread is not None:
@@ -248,6 +286,7 @@ def _store(
         library_id=conversation.library_id,
         account_id=conversation.account_id,
         conversation_id=conversation.id,
+        consultation_id=consultation.id if consultation is not None else None,
         dedupe_key=inbound.dedupe_key,
         position=conversation.position,
         kind=inbound.kind,
@@ -257,8 +296,9 @@ def _store(
         media=inbound.media,
         sent_at=inbound.sent_at,
         received_at=now,
+        replies=[reply.as_dict() for reply in replies],
     )
-    session.add(stored)
+    store(session, stored)
     return stored
 
 

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from bot.messages import Reply, ReplyKind
@@ -12,6 +12,17 @@ from bot.models import Conversation, Outbox, OutboxState
 from bot.windows import spend
 from tracker import consultations
 from tracker.models import Consultation
+from tracker.rows import store
+
+_HELD = (
+    select(Outbox)
+    .where(
+        Outbox.conversation_id == bindparam("conversation"),
+        Outbox.state == OutboxState.NEW,
+        Outbox.next_attempt_at.is_(None),
+    )
+    .order_by(Outbox.position)
+)
 
 
 def enqueue(
@@ -30,7 +41,7 @@ def enqueue(
     conversation.position += 1
     row = Outbox(
         library_id=conversation.library_id,
-        conversation=conversation,
+        conversation_id=conversation.id,
         consultation_id=consultation_id,
         position=conversation.position,
         key=new_key(),
@@ -45,7 +56,7 @@ def enqueue(
         created_at=now,
         sent_at=now if sent else None,
     )
-    session.add(row)
+    store(session, row)
     return row
 
 
@@ -83,12 +94,4 @@ def accept_pushed(
 
 def held(session: Session, conversation: Conversation) -> Sequence[Outbox]:
     """Replies that wait for the patron's next contact, in their order."""
-    return session.scalars(
-        select(Outbox)
-        .where(
-            Outbox.conversation_id == conversation.id,
-            Outbox.state == OutboxState.NEW,
-            Outbox.next_attempt_at.is_(None),
-        )
-        .order_by(Outbox.position)
-    ).all()
+    return session.scalars(_HELD, {"conversation": conversation.id}).all()

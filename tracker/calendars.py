@@ -6,7 +6,7 @@ from hashlib import sha256
 from json import dumps, loads
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from tracker import clock, models
@@ -21,6 +21,12 @@ _CACHE_SIZE = 256
 _BATCH = 5_000
 PROMISE_MINUTES = 120  # staffed time that a day must still hold for a promise on that day
 _parsed: dict[str, clock.Calendar] = {}  # by digest; documents never change
+_NEWEST_DESK = (  # without the document: every consultation that opens asks
+    select(models.Calendar.version, models.Calendar.digest)
+    .where(models.Calendar.library_id == bindparam("library"), models.Calendar.name == DESK)
+    .order_by(models.Calendar.version.desc())
+    .limit(1)
+)
 
 
 class DeskCalendar(NamedTuple):
@@ -96,8 +102,13 @@ def names(session: Session, library_id: int) -> list[str]:
 
 def desk(session: Session, library_id: int) -> DeskCalendar | None:
     """The staffed desk's calendar with its version; None where nobody has entered one."""
-    row = latest(session, library_id, DESK)
-    return None if row is None else DeskCalendar(row.version, _ready(row))
+    newest = session.connection().execute(_NEWEST_DESK, {"library": library_id}).first()
+    if newest is None:
+        return None
+    known = _parsed.get(newest.digest)
+    if known is not None:
+        return DeskCalendar(newest.version, known)
+    return desk_version(session, library_id, newest.version)
 
 
 def desk_version(session: Session, library_id: int, version: int) -> DeskCalendar | None:

@@ -7,7 +7,7 @@ receipt: clocks that disagree by seconds must not make an answer come before its
 
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +32,7 @@ from tracker.fold import (
 )
 from tracker.memory import memory_of
 from tracker.models import Consultation, Event, Library, Miss
+from tracker.rows import store
 from tracker.streams import families
 
 OLDEST_RECEIPT = timedelta(days=7)
@@ -88,7 +89,6 @@ def open_consultation(
     received, suspect = receipt(at, now)
     consultation = Consultation(
         library_id=library.id,
-        library=library,
         key=key or uuid4().hex,
         conversation_id=conversation_id,
         linked_to=linked_to,
@@ -96,14 +96,31 @@ def open_consultation(
         opened_channel=channel,
         clock_suspect=clock_suspect or suspect,
     )
-    stream = Stream(consultation.key, received, channel, ())
-    _apply(consultation, fold([stream]))
-    session.add(consultation)
-    session.flush()
-    memory_of(session).events[consultation.id] = []
     data = {"language": language} if language else None
-    _append(session, consultation, Kind.MESSAGE, at=received, now=now, by=by, text=text, data=data)
+    first = EventData(Kind.MESSAGE.value, received, by, text, data)
+    _begin(session, consultation, [first], zone(library.timezone), now=now)
     return consultation
+
+
+def _begin(
+    session: Session,
+    consultation: Consultation,
+    events: Sequence[EventData],
+    tz: tzinfo,
+    *,
+    now: datetime,
+) -> None:
+    """Store a new consultation with its first events, folded already."""
+    stream = Stream(consultation.key, consultation.opened_at, consultation.opened_channel, events)
+    _apply(consultation, fold([stream]))
+    _set_deadlines(session, consultation, moved=False, now=now)
+    store(session, consultation)
+    for event in events:
+        _record(session, consultation, event, now=now)
+    memory = memory_of(session)
+    memory.events[consultation.id] = list(events)
+    memory.zones[consultation.library_id] = tz
+    mark_dirty(session, consultation.library_id, {_local_day(session, consultation)})
 
 
 def find(session: Session, library_id: int, key: str) -> Consultation | None:
@@ -481,7 +498,6 @@ def split(
         raise errors.CannotSplit("the first message stays")
     new = Consultation(
         library_id=consultation.library_id,
-        library=consultation.library,
         key=key or uuid4().hex,
         conversation_id=consultation.conversation_id,
         linked_to=consultation.key,
@@ -489,11 +505,8 @@ def split(
         opened_channel=consultation.channel,
         clock_suspect=consultation.clock_suspect,
     )
-    _apply(new, fold([Stream(new.key, new.opened_at, new.opened_channel, ())]))
-    session.add(new)
-    session.flush()
-    for event in moved:
-        session.add(_copy(event, new, now=now, language=consultation.language))
+    copies = [_copy(event, language=consultation.language) for event in moved]
+    _begin(session, new, copies, _zone(session, consultation), now=now)
     data = {"into": new.key, "moved": [event.at.isoformat() for event in moved]}
     done = _append(session, consultation, Kind.SPLIT, at=at, now=now, by=by, data=data)
     _append(
@@ -508,17 +521,9 @@ def split(
     return done
 
 
-def _copy(event: Event, into: Consultation, *, now: datetime, language: str | None) -> Event:
-    return Event(
-        library_id=into.library_id,
-        consultation_id=into.id,
-        kind=event.kind,
-        at=event.at,
-        recorded_at=now,
-        by=event.by,
-        text=event.text,
-        data={**(event.data or {}), "language": language},
-    )
+def _copy(event: Event, *, language: str | None) -> EventData:
+    data = {**(event.data or {}), "language": language}
+    return EventData(event.kind, event.at, event.by, event.text, data)
 
 
 def merge(
@@ -588,16 +593,23 @@ def _write(
     session: Session, consultation: Consultation, streams: Sequence[Stream], *, now: datetime
 ) -> None:
     """Fold, set the deadlines, and mark the days whose counts may have changed."""
-    days = {_local_day(consultation)}
+    days = {_local_day(session, consultation)}
     received_at = consultation.received_at
     _apply(consultation, fold(streams))
     _set_deadlines(session, consultation, moved=consultation.received_at != received_at, now=now)
-    days.add(_local_day(consultation))
+    days.add(_local_day(session, consultation))
     mark_dirty(session, consultation.library_id, days)
 
 
-def _local_day(consultation: Consultation) -> Any:
-    return consultation.received_at.astimezone(zone(consultation.library.timezone)).date()
+def _local_day(session: Session, consultation: Consultation) -> date:
+    return consultation.received_at.astimezone(_zone(session, consultation)).date()
+
+
+def _zone(session: Session, consultation: Consultation) -> tzinfo:
+    zones = memory_of(session).zones
+    if consultation.library_id not in zones:
+        zones[consultation.library_id] = zone(consultation.library.timezone)
+    return zones[consultation.library_id]
 
 
 def streams_of(session: Session, consultation: Consultation) -> list[Stream]:
@@ -606,8 +618,12 @@ def streams_of(session: Session, consultation: Consultation) -> list[Stream]:
 
 
 def _apply(consultation: Consultation, facts: Facts) -> None:
+    """Write what has changed: most events change few of the facts."""
+    known = consultation.__dict__
     for name in FACTS:
-        setattr(consultation, name, getattr(facts, name))
+        value = getattr(facts, name)
+        if name not in known or known[name] != value:
+            setattr(consultation, name, value)
 
 
 def _append(
@@ -623,19 +639,11 @@ def _append(
 ) -> Event:
     """Add an event and refold, with the row locked: of two at once, the second sees both."""
     alone = _locked(session, consultation)
-    event = Event(
-        library_id=consultation.library_id,
-        consultation_id=consultation.id,
-        kind=kind.value,
-        at=_placed(session, consultation, alone, kind, at),
-        recorded_at=now,
-        by=by,
-        text=text,
-        data=data,
-    )
-    session.add(event)
+    placed = _placed(session, consultation, alone, kind, at)
+    told = EventData(kind.value, placed, by, text, data)
+    event = _record(session, consultation, told, now=now)
     if alone is not None and kind is not Kind.MERGED:
-        alone.append(EventData(event.kind, event.at, by, text, data))
+        alone.append(told)
         own = Stream(consultation.key, consultation.opened_at, consultation.opened_channel, alone)
         _write(session, consultation, [own], now=now)
         return event
@@ -643,6 +651,23 @@ def _append(
     for target in _merge_chain(session, consultation)[1:]:
         session.refresh(target, with_for_update=True)
         refold(session, target, now=now)
+    return event
+
+
+def _record(
+    session: Session, consultation: Consultation, told: EventData, *, now: datetime
+) -> Event:
+    event = Event(
+        library_id=consultation.library_id,
+        consultation_id=consultation.id,
+        kind=told.kind,
+        at=told.at,
+        recorded_at=now,
+        by=told.by,
+        text=told.text,
+        data=told.data,
+    )
+    store(session, event)
     return event
 
 

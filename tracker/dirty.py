@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 from tracker.memory import memory_of
 from tracker.models import DirtyDay
 
+_MARK = insert(DirtyDay)
+
 
 def mark_dirty(session: Session, library_id: int, days: Iterable[date]) -> None:
     """Say that these days must be computed anew, once in a transaction."""
@@ -17,4 +19,4 @@ def mark_dirty(session: Session, library_id: int, days: Iterable[date]) -> None:
     if new:
         marked |= new
         rows = [{"library_id": library_id, "day": day} for _, day in sorted(new)]
-        session.execute(insert(DirtyDay), rows)
+        session.connection().execute(_MARK, rows)

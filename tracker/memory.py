@@ -5,7 +5,7 @@ first, so that nobody else can add one meanwhile: the later ones need not read t
 """
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, tzinfo
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -23,6 +23,7 @@ class Memory:
     events: dict[int, list[EventData]] = field(default_factory=dict)  # by consultation id
     locked: set[int] = field(default_factory=set)  # consultations that were read for a change
     dirty: set[tuple[int, date]] = field(default_factory=set)  # library id and local date
+    zones: dict[int, tzinfo] = field(default_factory=dict)  # by library id
 
 
 def memory_of(session: Session) -> Memory:
