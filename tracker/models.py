@@ -312,3 +312,42 @@ class AnswerAudit(Base):
     rater: Mapped[str] = mapped_column(Text)
     correct: Mapped[bool]
     at: Mapped[datetime]
+
+
+class AnswerSample(Base):
+    """A random sample of answers to be rated, drawn once and kept as it was drawn."""
+
+    __tablename__ = "answer_sample"
+    __table_args__ = (UniqueConstraint("library_id", "name"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(Text)
+    start: Mapped[date] = mapped_column(Date)
+    end: Mapped[date] = mapped_column(Date)
+    consultations: Mapped[list[int]] = mapped_column(JSON)  # in the order drawn
+    drawn_at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(Text)
+
+
+class Probe(Base):
+    """A test question over a library's channel, at an instant that its staff do not know."""
+
+    __tablename__ = "probe"
+    __table_args__ = (
+        Index("ix_probe_next", "state", "due_at"),
+        Index("ix_probe_library", "library_id", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    channel: Mapped[str] = mapped_column(Text)
+    question: Mapped[str] = mapped_column(Text)
+    due_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(Text)  # planned, asked, found, flagged, failed
+    asked_at: Mapped[datetime | None]
+    consultation_id: Mapped[int | None] = mapped_column(
+        ForeignKey("consultation.id", ondelete="SET NULL"), index=True
+    )
+    problem: Mapped[str | None] = mapped_column(Text)
+    by: Mapped[str] = mapped_column(Text)
