@@ -27,6 +27,7 @@ from api.standby import Standby
 from api.state import Clock, State, install
 from api.taking import replay
 from api.tokens import DatabaseTokens
+from api.typing_signs import TypingSigns
 from api.worker import Worker
 from kb.knowledge import KnowledgeBases
 from kb.segment import use_cache
@@ -54,6 +55,7 @@ def create_state(
     keyring = Keyring(settings.key())
     knowledge = knowledge or KnowledgeBases(cache=settings.var_dir / "knowledge")
     desks = Desks(knowledge, settings.public_url)
+    channels = Channels(keyring, DatabaseTokens(database, keyring, clock))
     return State(
         settings=settings,
         database=database,
@@ -62,7 +64,7 @@ def create_state(
         knowledge=knowledge,
         keyring=keyring,
         limiter=create_limiter(enabled=settings.rate_limits, redis_url=settings.redis_url),
-        channels=Channels(keyring, DatabaseTokens(database, keyring, clock)),
+        channels=channels,
         desks=desks,
         doors=Doors(database, desks, default=settings.default_library),
         standby=Standby(
@@ -72,6 +74,7 @@ def create_state(
             keyring=keyring,
             clock=clock,
         ),
+        typing_signs=TypingSigns(database, channels),
         uses_present_time=clock is present_time,
     )
 

@@ -17,6 +17,7 @@ from api.limits import Limiter
 from api.measures import Measures
 from api.settings import Settings
 from api.standby import Standby
+from api.typing_signs import TypingSigns
 from kb.knowledge import KnowledgeBases
 
 Clock = Callable[[], datetime]
@@ -37,6 +38,7 @@ class State:
     desks: Desks
     doors: Doors
     standby: Standby
+    typing_signs: TypingSigns
     uses_present_time: bool = True  # False: a clock that somebody else moves
     measures: Measures = field(default_factory=Measures)
     warmed: threading.Event = field(default_factory=threading.Event)

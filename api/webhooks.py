@@ -15,13 +15,14 @@ from starlette.concurrency import run_in_threadpool
 
 from api.auth import channel_signed, public
 from api.errors import NotAllowed, NotFound
+from api.logs import log_problem
 from api.spool import Kept
 from api.standby import DatabaseAway
 from api.state import State, state_of
 from api.taking import take_message, take_word
 from bot import replays
 from bot.channels import CHANNELS
-from bot.channels.base import Refused
+from bot.channels.base import Forwarding, Refused, SendError
 from bot.desk import Desk
 from bot.intake import Turn
 from bot.messages import (
@@ -93,9 +94,24 @@ def take_push(state: State, kind: str, name: str, sent: WebhookRequest) -> Webho
     desk = opened.result.desk if opened else None
     turns = _take_messages(state, desk, account, received.messages)
     replies = [reply for turn in turns for reply in turn.replies]
+    if isinstance(channel, Forwarding) and len(turns) == len(received.messages):
+        passed_on = _passed_on(channel, received, replies)
+        if passed_on is not None:
+            return passed_on
     return channel.acknowledge(
         received, replies, at=min((turn.replied_at for turn in turns), default=now)
     )
+
+
+def _passed_on(
+    channel: Forwarding, received: Received, replies: Sequence[Reply]
+) -> WebhookResponse | None:
+    """What a second vendor answers, where the account has one; without it we answer."""
+    try:
+        return channel.forward(received, replies)
+    except SendError as error:
+        log_problem("not_passed_on", error)
+        return None
 
 
 def _take_words(state: State, account: ChannelAccount, received: Received) -> None:

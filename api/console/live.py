@@ -76,4 +76,5 @@ async def presence(request: Request, caller: Librarian, number: int) -> Response
     if conversation_id is not None:
         told = {"type": "typing", "name": caller.name}
         state.bus.publish(conversation_topic(conversation_id), told)
+        state.typing_signs.show(conversation_id)
     return Response(status_code=204)

@@ -158,11 +158,63 @@ class Counting(Protocol):
         ...
 
 
+@runtime_checkable
 class Typing(Protocol):
     """A channel that can show a patron that somebody writes (`declaration.typing`)."""
 
-    def show_typing(self, to: str, *, now: datetime) -> None:
-        """Show it for the channel's few seconds. Raises SendError."""
+    def show_typing(self, to: str, *, thread: Mapping[str, str]) -> None:
+        """Show it for the channel's few seconds; `thread` as in Reply. Raises SendError."""
+        ...
+
+
+@runtime_checkable
+class Forwarding(Protocol):
+    """A channel whose account also serves a second vendor: it may pass on what came."""
+
+    def forward(self, received: Received, replies: Sequence[Reply]) -> WebhookResponse | None:
+        """The second vendor's response to what came, None to answer ourselves.
+
+        `replies` are ours, which its response stands in for. Raises SendError.
+        """
+        ...
+
+
+@runtime_checkable
+class Menued(Protocol):
+    """A channel with a menu under the conversation, in the platform's own form."""
+
+    def menu(self) -> "Json":
+        """The menu that patrons see now, in the form that `set_menu` takes; {} for none.
+
+        Raises SendError.
+        """
+        ...
+
+    def set_menu(self, menu: "Json") -> None:
+        """Show this menu. Raises ValueError with every mistake in it, SendError."""
+        ...
+
+    def remove_menu(self) -> None:
+        """Show none. Raises SendError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordReply:
+    """One automatic reply that a library had set up on the platform itself."""
+
+    name: str
+    keywords: tuple[str, ...]
+    text: str  # empty: nothing of it can be said in words
+    left_out: tuple[str, ...] = ()  # what of it cannot be taken over, in the platform's words
+
+
+@runtime_checkable
+class KeywordReplying(Protocol):
+    """A channel whose platform has automatic replies of its own, which we can take over."""
+
+    def keyword_replies(self, export: "Json | None" = None) -> list[KeywordReply]:
+        """Those of the platform, or of a document that it gave. Raises SendError."""
         ...
 
 

@@ -243,6 +243,65 @@ def test_secrets_of_a_channel_are_not_shown(north: Run) -> None:
     assert json.loads(listed)[0]["webhook"] == "/channels/wechat/main"
 
 
+def test_a_channel_that_admits_nobody_new_says_so_and_is_added(north: Run) -> None:
+    given = ("client_key=k", "client_secret=s", "open_id=o", "refresh_token=r")
+    settings = [part for value in given for part in ("--set", value)]
+
+    code, output, errors = north("channel", "add", "douyin", "main", *settings)
+
+    assert code == 0
+    assert "admits no new applicants" in errors
+    assert output.splitlines()[-1] == "/channels/douyin/main"
+
+
+def test_keyword_replies_become_entries_that_can_be_imported(north: Run, tmp_path: Path) -> None:
+    fine(north("channel", "add", "wechat", "main", *WECHAT))
+    rules = [
+        {
+            "rule_name": "Wi-Fi 无线网",
+            "keyword_list_info": [{"content": "无线网怎么连"}, {"content": "wifi"}],
+            "reply_list_info": [{"type": "text", "content": "用学号登录。"}, {"type": "img"}],
+        },
+        {
+            "rule_name": "海报",
+            "keyword_list_info": [{"content": "海报"}],
+            "reply_list_info": [{"type": "img", "content": "m"}],
+        },
+    ]
+    export, out = tmp_path / "export.json", tmp_path / "replies.yaml"
+    export.write_text(json.dumps({"keyword_autoreply_info": {"list": rules}}))
+
+    code, output, errors = north("channel", "keywords", "main", "--export", export, "--out", out)
+    imported = fine(north("kb", "import", out, "--library", "north"))
+
+    assert code == 0
+    assert "1 of 2 replies" in output
+    assert "a reply of the kind img" in errors
+    (entry,) = yaml.safe_load(out.read_text(encoding="utf-8"))["entries"]
+    assert entry["questions"] == {"zh": ["无线网怎么连", "wifi"]}
+    assert entry["id"].startswith("reply-wi-fi-")
+    assert "1" in imported
+
+
+def test_what_a_channel_does_not_have_is_said(north: Run, tmp_path: Path) -> None:
+    given = ("auth_token=x",)
+    fine(north("channel", "add", "viber", "v", *(p for g in given for p in ("--set", g))))
+
+    assert "no menu" in refused(north("channel", "menu", "v"))
+    assert "no keyword replies" in refused(
+        north("channel", "keywords", "v", "--out", tmp_path / "x.yaml")
+    )
+
+
+def test_a_wrong_menu_is_refused_without_a_call(north: Run, tmp_path: Path) -> None:
+    fine(north("channel", "add", "wechat", "main", *WECHAT))
+    menu = tmp_path / "menu.yaml"
+    menu.write_text("button: [{name: x, type: news}]")
+
+    assert "unknown type: news" in refused(north("channel", "menu", "main", "--set", menu))
+    assert "cannot be read" in refused(north("channel", "menu", "main", "--set", tmp_path))
+
+
 def test_a_channel_is_removed(north: Run) -> None:
     fine(north("channel", "add", "wechat", "main", *WECHAT))
 

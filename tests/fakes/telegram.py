@@ -24,9 +24,15 @@ class Telegram(Platform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._typing: list[str] = []
         self._started: dict[int, bool] = {}  # chats, and whether they let the bot write
         self._last_update = 700_100_200
         self._last_message = 30
+
+    @property
+    def typing(self) -> list[str]:
+        """To whom the sign was shown that somebody writes."""
+        return self._typing
 
     def patron(self, chat: int, webhook: Webhook, *, name: str = "Reader") -> "Patron":
         return Patron(self, chat, webhook, name)
@@ -67,6 +73,9 @@ class Telegram(Platform):
                 return _result({"id": BOT_ID, "is_bot": True, "username": "library_bot"})
             case "getWebhookInfo":
                 return _result({"url": self.address, "last_error_message": self.last_error})
+            case "sendChatAction":
+                self.typing.append(str(asked.document["chat_id"]))
+                return _result(True)
             case "sendMessage":
                 return self._send(asked.document)
         return _refusal(404, "Not Found")

@@ -130,6 +130,11 @@ class Patron:
     def reads(self) -> Exchange:
         return self._deliver(self.viber.event("seen", user_id=self.user_id))
 
+    def receives(self, name: str, token: str, **more: str) -> Exchange:
+        """News of a message of the library: delivered, seen or failed."""
+        event = self.viber.event(name, user_id=self.user_id, **more)
+        return self._deliver({**event, "message_token": int(token)})
+
     def again(self) -> Exchange:
         """Viber repeats the last callback, because the answer got lost."""
         return self.viber.deliver(self._last, self.webhook)

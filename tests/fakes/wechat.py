@@ -28,6 +28,10 @@ from defusedxml.ElementTree import ParseError, fromstring
 
 SEND = "/cgi-bin/message/custom/send"
 TOKEN = "/cgi-bin/stable_token"
+TYPING = "/cgi-bin/message/custom/typing"
+NOTICE = "/cgi-bin/message/subscribe/bizsend"
+MENU, CONSOLE_MENU = "/cgi-bin/menu/", "/cgi-bin/get_current_selfmenu_info"
+AUTOREPLIES = "/cgi-bin/get_current_autoreply_info"
 
 ANSWER_WITHIN = timedelta(seconds=5)
 RETRIES = 3
@@ -134,8 +138,14 @@ class Platform:
     blocked: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)  # paths, in order
     lose_answers: int = 0  # so many answers of the webhook get lost on the way
+    templates: dict[str, str] = field(default_factory=lambda: {"noticeTemplate01": "thing1"})
+    menu: dict[str, Any] | None = None  # set through the interface
+    console_menu: dict[str, Any] = field(default_factory=dict)
+    autoreplies: dict[str, Any] = field(default_factory=dict)
+    typing: list[str] = field(default_factory=list)  # to whom the sign was shown
 
     def __post_init__(self) -> None:
+        self._consents: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._following: set[str] = set()
         self._windows: defaultdict[str, dict[str, _Open]] = defaultdict(dict)
         self._tokens: list[_Token] = []
@@ -324,14 +334,68 @@ class Platform:
 
     def _handle(self, path: str, query: dict[str, str], body: bytes) -> dict[str, Any]:
         try:
-            message = json.loads(body)
+            message = json.loads(body) if body else {}
         except ValueError:
             return _error(47001, "data format error")
+        token = query.get("access_token", "")
         if path == TOKEN:
             return self._stable_token(message)
         if path == SEND:
-            return self._send(query.get("access_token", ""), message, body)
+            return self._send(token, message, body)
+        refusal = self._token_refused(token)
+        if refusal:
+            return refusal
+        match path:
+            case _ if path == TYPING:
+                self.typing.append(message["touser"])
+                return _error(0, "ok")
+            case _ if path == NOTICE:
+                return self._notify(message)
+            case _ if path.startswith(MENU):
+                return self._menu(path.removeprefix(MENU), message)
+            case _ if path == CONSOLE_MENU:
+                return {"is_menu_open": 1, "selfmenu_info": self.console_menu}
+            case _ if path == AUTOREPLIES:
+                return self.autoreplies
         return _error(40066, "invalid url")
+
+    def agrees(self, openid: str, template: str) -> None:
+        """One consent admits one notice."""
+        self._consents[openid, template] += 1
+
+    def _notify(self, message: dict[str, Any]) -> dict[str, Any]:
+        openid, template = message["touser"], message["template_id"]
+        if template not in self.templates:
+            return _error(40037, "invalid template_id")
+        if set(message["data"]) != {self.templates[template]}:
+            return _error(47003, "argument invalid! data mismatch")
+        words = message["data"][self.templates[template]]["value"]
+        if not 1 <= len(words) <= 20:
+            return _error(47003, "argument invalid! thing too long")
+        if not self._consents[openid, template]:
+            return _error(43101, "user refuse to accept the msg")
+        self._consents[openid, template] -= 1
+        self.screens[openid].append(Shown(f"[notice] {words}", self.clock()))
+        return _error(0, "ok")
+
+    def _menu(self, what: str, menu: dict[str, Any]) -> dict[str, Any]:
+        match what:
+            case "create":
+                if not 1 <= len(menu.get("button", [])) <= 3:
+                    return _error(40016, "invalid button size")
+                self.menu = menu
+                return _error(0, "ok")
+            case "delete":
+                self.menu = None
+                return _error(0, "ok")
+        return {"menu": self.menu} if self.menu is not None else _error(46003, "menu no exist")
+
+    def _token_refused(self, token: str) -> dict[str, Any] | None:
+        if token not in {known.value for known in self._tokens}:
+            return _error(40001, "invalid credential, access_token is invalid or not latest")
+        if all(known.ends <= self.clock() for known in self._tokens if known.value == token):
+            return _error(42001, "access_token expired")
+        return None
 
     def _stable_token(self, wanted: dict[str, Any]) -> dict[str, Any]:
         if wanted.get("grant_type") != "client_credential":
@@ -366,10 +430,9 @@ class Platform:
 
     def _send(self, token: str, message: dict[str, Any], raw: bytes) -> dict[str, Any]:
         now = self.clock()
-        if token not in {known.value for known in self._tokens}:
-            return _error(40001, "invalid credential, access_token is invalid or not latest")
-        if all(known.ends <= now for known in self._tokens if known.value == token):
-            return _error(42001, "access_token expired")
+        refusal = self._token_refused(token)
+        if refusal:
+            return refusal
         if not self.may_push:
             return _error(48001, "api unauthorized")
         openid = message.get("touser", "")
@@ -478,6 +541,22 @@ class Patron:
 
     def clicks(self, key: str) -> Exchange:
         return self._event("CLICK", key, opens="click")
+
+    def agrees(self, template: str = "noticeTemplate01") -> Exchange:
+        """Tap "allow" where the library offers a notice."""
+        self.platform.agrees(self.openid, template)
+        answer = (
+            f"<List><TemplateId>{_cdata(template)}</TemplateId>"
+            f"<SubscribeStatusString>{_cdata('accept')}</SubscribeStatusString>"
+            "<PopupScene>2</PopupScene></List>"
+        )
+        parts = f"<Event>{_cdata('subscribe_msg_popup_event')}</Event>"
+        parts += f"<SubscribeMsgPopupEvent>{answer}</SubscribeMsgPopupEvent>"
+        return self._deliver("event", parts, None)
+
+    def sends_event(self, event: str, key: str = "") -> Exchange:
+        """Any other event of the account."""
+        return self._event(event, key)
 
     def scans(self, scene: str) -> Exchange:
         return self._event("SCAN", scene, opens="scan")

@@ -30,6 +30,8 @@ class WhatsApp(Platform):
         self._aliases: dict[str, str] = {}  # telephone number or user id: the patron's screen
         self._open_until: dict[str, datetime] = {}
         self._last = 0
+        self.marks: dict[str, str | None] = {}  # what the library wrote on each message
+        self.typing: list[str] = []  # the messages at which the sign was shown
 
     # --- the library's webhook ----------------------------------------------------------
 
@@ -75,6 +77,14 @@ class WhatsApp(Platform):
         self._last += 1
         return f"wamid.HBgLfake{self._last:04}"
 
+    def moves(self, before: str, user_id: str, phone: str) -> None:
+        """A patron has another user id and number from now on."""
+        for name in (user_id, phone):
+            self._aliases[name] = user_id
+        self.screens[user_id] = self.screens.pop(before, [])
+        if before in self._open_until:
+            self._open_until[user_id] = self._open_until.pop(before)
+
     def opens(self, user_id: str) -> None:
         self._open_until[user_id] = self.clock() + WINDOW
 
@@ -93,6 +103,9 @@ class WhatsApp(Platform):
         return error(100, "Unsupported request", 404)
 
     def _send(self, message: dict[str, Any]) -> Answer:
+        if message.get("status") == "read":
+            self.typing.append(message["message_id"])
+            return Answer({"success": True})
         patron = self._aliases.get(message.get("recipient") or message.get("to") or "")
         shown = self._shown(message)
         if isinstance(shown, Answer):
@@ -105,7 +118,9 @@ class WhatsApp(Platform):
         if shown.template is None and (open_until is None or open_until <= self.clock()):
             return error(131047, "Re-engagement message")
         self.show(patron, shown)
-        return Answer({"messaging_product": "whatsapp", "messages": [{"id": self.next_id()}]})
+        number = self.next_id()
+        self.marks[number] = message.get("biz_opaque_callback_data")
+        return Answer({"messaging_product": "whatsapp", "messages": [{"id": number}]})
 
     def _shown(self, message: dict[str, Any]) -> Shown | Answer:
         now = self.clock()
@@ -172,13 +187,44 @@ class Patron:
             person["wa_id"] = message["from"] = self.phone
         return self.whatsapp.value(contacts=[person], messages=[message])
 
+    def changes_number(self, user_id: str, phone: str) -> Exchange:
+        """A new telephone number brings a new user id."""
+        before, self.user_id = self.user_id, user_id
+        change = {"type": "user_changed_user_id", "user_id": user_id, "body": "changed"}
+        value = self.whatsapp.value(
+            messages=[
+                {
+                    "from": self.phone or "",
+                    "from_user_id": before,
+                    "id": self.whatsapp.next_id(),
+                    "timestamp": str(int(self.whatsapp.clock().timestamp())),
+                    "type": "system",
+                    "system": change,
+                }
+            ]
+        )
+        self.whatsapp.moves(before, user_id, phone)
+        self.phone = phone
+        self._last = self.whatsapp.call(value)
+        return self.again()
+
     def again(self) -> Exchange:
         """WhatsApp repeats the last request, because the answer got lost."""
         return self.whatsapp.deliver(self._last, self.webhook)
 
-    def receives(self, status: str, message_id: str) -> Exchange:
+    def receives(self, status: str, message_id: str, *, code: int | None = None) -> Exchange:
         """A delivery status: sent, delivered, read or failed."""
-        found = {"id": message_id, "status": status, "recipient_id": self.phone or self.user_id}
+        found: dict[str, Any] = {
+            "id": message_id,
+            "status": status,
+            "timestamp": str(int(self.whatsapp.clock().timestamp())),
+            "recipient_id": self.phone or self.user_id,
+        }
+        mark = self.whatsapp.marks.get(message_id)
+        if mark is not None:
+            found["biz_opaque_callback_data"] = mark
+        if code is not None:
+            found["errors"] = [{"code": code, "title": "Re-engagement message"}]
         call = self.whatsapp.call(self.whatsapp.value(statuses=[found]))
         return self.whatsapp.deliver(call, self.webhook)
 

@@ -72,6 +72,7 @@ class Telegram:
         idempotent_send=False,
         required_settings=("bot_token", "webhook_secret"),
         secret_settings=("bot_token", "webhook_secret"),
+        typing=True,
         optional_settings=("api_base",),
         unverified=(
             "how soon a webhook must answer before Telegram repeats the update",
@@ -117,6 +118,10 @@ class Telegram:
     def send(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
         """Send as few messages as hold the reply, the last with its buttons."""
         return send_in_order(_messages(to, reply), self._send)
+
+    def show_typing(self, to: str, *, thread: Mapping[str, str]) -> None:
+        """Show that somebody writes, for five seconds."""
+        self._ask("sendChatAction", {"chat_id": _chat(to), "action": "typing"})
 
     def check(self) -> list[str]:
         """Whether the token is a bot's, and whether Telegram reaches our webhook."""

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar
+from xml.etree.ElementTree import Element
 
 import httpx
 
 from bot.channels.base import (
     Declaration,
+    Json,
+    KeywordReply,
     QuickReplies,
     Refused,
     SendError,
@@ -18,15 +21,17 @@ from bot.channels.base import (
     TextLimit,
     TokenStore,
     Window,
+    member,
     send_in_order,
 )
 from bot.channels.wechat import account as settings_of
-from bot.channels.wechat import reading, shaping
+from bot.channels.wechat import console, reading, service, shaping
 from bot.channels.wechat.account import Account
 from bot.channels.wechat.crypto import CannotDecrypt, Envelope, matches, signature
+from bot.channels.wechat.forwarding import Forwarder
 from bot.channels.wechat.replays import SeenRequests
 from bot.channels.wechat.service import MENU_REFUSED, CustomerService
-from bot.messages import OneBody, Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import Inbound, OneBody, Received, Reply, WebhookRequest, WebhookResponse
 
 ACK_SECONDS = 5.0
 CLOCK_TOLERANCE = timedelta(minutes=10)
@@ -55,9 +60,11 @@ class WeChat:
             Window(reading.TAP, CLICK_SECONDS, CLICK_MESSAGES),
             Window("follow", CLICK_SECONDS, CLICK_MESSAGES),
             Window("SCAN", CLICK_SECONDS, CLICK_MESSAGES),
+            # Documented: one consent, one notice, without a term.
+            Window(reading.CONSENT, None, 1, refills_on_message=False, announces=True),
         ),
         # E-mail before waiting: waiting always works, so nothing behind it would be tried.
-        late_reply=("in_window", "email", "idle_until_contact"),
+        late_reply=("in_window", "template", "email", "idle_until_contact"),
         text=TextLimit(shaping.TEXT_BYTES, "bytes"),
         quick_replies=QuickReplies(
             max=shaping.MENU_CHOICES, label_limit=shaping.MENU_LABEL_BYTES // 3
@@ -66,6 +73,7 @@ class WeChat:
         required_settings=settings_of.REQUIRED,
         secret_settings=settings_of.SECRET,
         optional_settings=settings_of.OPTIONAL,
+        typing=True,
         availability="verified_account",
         unverified=(
             "how many bytes of text a message may hold",
@@ -74,6 +82,7 @@ class WeChat:
             "how many choices a menu may hold, and how long they may be",
             "how often WeChat repeats a message, and whether with the same nonce",
             "when the daily quota of calls returns",
+            "which categories of subscription notices a library may choose",
             "the error codes of the IP allow-list and of menus on test accounts",
         ),
     )
@@ -89,6 +98,8 @@ class WeChat:
         )
         self._service = CustomerService(self._account, http=http, tokens=tokens)
         self._seen = SeenRequests()
+        target = self._account.forwarding
+        self._forwarder = Forwarder(target, self._account.app_id, http) if target else None
 
     def receive(self, request: WebhookRequest, *, now: datetime) -> Received:
         """Verify, then translate; see bot.channels.base. Anything not verifiable is 403."""
@@ -109,16 +120,25 @@ class WeChat:
         """The passive reply, or the word that stops the platform's retries."""
         if received.handshake is not None:
             return received.handshake
-        text = shaping.passive_text(replies)
+        consent = self._account.consent_text if self._account.notice else None
+        text = shaping.passive_text([shaping.with_consent(reply, consent) for reply in replies])
         context = received.reply_context
         if not text or not context:
             return _DONE
         body = shaping.passive_xml(
             text, to=context["patron"], sender=context["account"], seconds=int(at.timestamp())
         )
-        if "envelope" in context:
-            body = self._sealed(body, context)
-        return WebhookResponse(body, "application/xml; charset=utf-8")
+        return self._response(body, context)
+
+    def forward(self, received: Received, replies: Sequence[Reply]) -> WebhookResponse | None:
+        """Pass on what the second vendor shall have; see bot.channels.base.Forwarding."""
+        context = received.reply_context
+        if self._forwarder is None or "message" not in context:
+            return None
+        if not self._forwarder.wants(context["name"], answered=bool(replies)):
+            return None
+        reply = self._forwarder.pass_on(context["message"].encode(), context)
+        return None if reply is None else self._response(reply, context)
 
     def send(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
         """Send through the customer-service interface; WeChat takes no key of ours."""
@@ -135,6 +155,57 @@ class WeChat:
             if error.code != str(MENU_REFUSED) or len(messages) > 1:
                 raise
         return self._send_all(to, shaping.pushed_as_text(reply))
+
+    def announce(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
+        """Send the one notice that the patron agreed to; see bot.channels.base.Announcing."""
+        notice = self._account.notice
+        if notice is None:
+            raise SendError(
+                "No subscription notice is set (subscribe_template).",
+                failure=SendFailure.WINDOW_CLOSED,
+                code="no_template",
+            )
+        message = {
+            "touser": to,
+            "template_id": notice.template,
+            "data": {notice.field: {"value": shaping.notice_words(reply)}},
+        }
+        if notice.page is not None:
+            message["page"] = notice.page
+        self._service.ask(service.SUBSCRIBED, message)
+        return None
+
+    def show_typing(self, to: str, *, thread: Mapping[str, str]) -> None:
+        """Show that somebody writes, for 15 seconds; see bot.channels.base.Typing."""
+        if not self._account.passive_only:
+            self._service.show_typing(to)
+
+    def menu(self) -> Json:
+        """The menu that patrons see; before it was ever set here, the console's."""
+        try:
+            found = self._service.ask(service.MENU_GET)
+        except SendError as error:
+            if error.code != service.NO_MENU:
+                raise
+            found = self._service.ask(service.MENU_OF_CONSOLE)
+            return console.settable(member(found, "selfmenu_info"))
+        return console.settable(member(found, "menu"))
+
+    def set_menu(self, menu: Json) -> None:
+        """Show this menu; see bot.channels.base.Menued."""
+        wrong = console.mistakes(menu)
+        if wrong:
+            raise ValueError(" ".join(wrong))
+        self._service.ask(service.MENU_CREATE, menu)
+
+    def remove_menu(self) -> None:
+        """Show no menu."""
+        self._service.ask(service.MENU_DELETE)
+
+    def keyword_replies(self, export: Json | None = None) -> list[KeywordReply]:
+        """The console's keyword auto-replies; see bot.channels.base.KeywordReplying."""
+        found = self._service.ask(service.AUTOREPLIES) if export is None else export
+        return console.keyword_replies(found)
 
     def parts(self, reply: Reply) -> int:
         """How many messages a reply takes; see bot.channels.base.Counting."""
@@ -168,7 +239,7 @@ class WeChat:
             raise Refused("the signature does not match")
         number, message = self._opened(encrypted)
         context = {"envelope": str(number), "timestamp": timestamp, "nonce": nonce}
-        return _read(message, context)
+        return self._read(message, context)
 
     def _opened(self, encrypted: str) -> tuple[int, bytes]:
         """The message, and which of our keys opened it: the present or the previous one."""
@@ -188,7 +259,7 @@ class WeChat:
             raise Refused("this signature came with another message before")
         # Its own memory is this process's; the core's is everybody's.
         once = OneBody(expected.decode(), hashlib.sha256(request.body).hexdigest())
-        return replace(_read(request.body, {}), one_body=once)
+        return replace(self._read(request.body, {}), one_body=once)
 
     def _check_plain_signature(self, query: Mapping[str, str]) -> bytes:
         expected = signature(
@@ -197,6 +268,33 @@ class WeChat:
         if not matches(expected, query.get("signature", "")):
             raise Refused("the signature does not match")
         return expected
+
+    def _read(self, message: bytes, context: dict[str, str]) -> Received:
+        try:
+            root = reading.parsed(message)
+            inbound = self._inbound(root)
+            if inbound is None and self._forwarder is None:
+                return Received()
+            context["patron"] = reading.identifier(root, "FromUserName")
+            context["account"] = reading.identifier(root, "ToUserName")
+            if self._forwarder is not None:
+                context |= {"message": message.decode(), "name": reading.name_of(root)}
+        except reading.Unreadable as error:
+            raise Refused(str(error), status=400) from None
+        return Received((inbound,) if inbound else (), reply_context=context)
+
+    def _inbound(self, root: Element) -> Inbound | None:
+        """The patron's message; consent to another vendor's notice is none of ours."""
+        inbound = reading.inbound(root)
+        if inbound is None or inbound.event != reading.CONSENT:
+            return inbound
+        notice = self._account.notice
+        return inbound if notice is not None and inbound.payload == notice.template else None
+
+    def _response(self, body: bytes, context: Mapping[str, str]) -> WebhookResponse:
+        if "envelope" in context:
+            body = self._sealed(body, context)
+        return WebhookResponse(body, "application/xml; charset=utf-8")
 
     def _sealed(self, body: bytes, context: Mapping[str, str]) -> bytes:
         encrypted = self._envelopes[int(context["envelope"])].seal(body)
@@ -218,16 +316,3 @@ def _check_time(timestamp: str, now: datetime) -> None:
         raise Refused("the timestamp is not a time")
     if abs(int(timestamp) - now.timestamp()) > CLOCK_TOLERANCE.total_seconds():
         raise Refused("the timestamp is more than ten minutes off")
-
-
-def _read(message: bytes, context: dict[str, str]) -> Received:
-    try:
-        root = reading.parsed(message)
-        inbound = reading.inbound(root)
-        if inbound is None:
-            return Received()
-        context["patron"] = inbound.patron
-        context["account"] = reading.identifier(root, "ToUserName")
-    except reading.Unreadable as error:
-        raise Refused(str(error), status=400) from None
-    return Received((inbound,), reply_context=context)

@@ -21,6 +21,7 @@ MAX_BODY = 64 * 1024  # bytes; the platform's own messages stay under 10 KB
 MAX_ID = 128  # characters; an openid has 28, a MsgId 20
 LATEST = 4_102_444_800  # 2100-01-01: a later CreateTime is not a time
 TAP = "CLICK"  # opens the same reply window as a menu click: see channel.py
+CONSENT = "subscribe_msg_popup_event"
 _WEB_ADDRESS = re.compile(r"https?://\S+\Z")
 
 
@@ -62,6 +63,12 @@ def identifier(root: Element, name: str) -> str:
     if len(value) > MAX_ID:
         raise Unreadable(f"{name} is too long")
     return value
+
+
+def name_of(root: Element) -> str:
+    """What kind of message or event it is, as WeChat calls it."""
+    kind = field(root, "MsgType").strip()
+    return field(root, "Event").strip() if kind == "event" else kind
 
 
 def inbound(root: Element) -> Inbound | None:
@@ -127,6 +134,15 @@ def _click(root: Element) -> Inbound:
 def _other(root: Element) -> Inbound:
     key = field(root, "EventKey").strip()
     return _event(root, InboundKind.EVENT, payload=key, event=identifier(root, "Event"))
+
+
+def _consent(root: Element) -> Inbound | None:
+    """The patron agreed to be told once; the payload is the template's id."""
+    for answer in root.iterfind("SubscribeMsgPopupEvent/List"):
+        if field(answer, "SubscribeStatusString").strip() == "accept":
+            template = identifier(answer, "TemplateId")
+            return _event(root, InboundKind.EVENT, payload=template, event=CONSENT)
+    return None
 
 
 def _message(
@@ -195,7 +211,8 @@ _MESSAGES: dict[str, _Reader] = {
     "video": _file,
     "shortvideo": _file,
 }
-_EVENTS: dict[str, _Reader] = {
+_EVENTS: dict[str, Callable[[Element], Inbound | None]] = {
+    CONSENT: _consent,
     "subscribe": _follow,
     "unsubscribe": _unfollow,
     "CLICK": _click,

@@ -10,6 +10,15 @@ import httpx
 from bot.channels.base import SendError, SendFailure, TokenStore
 from bot.channels.wechat.account import Account
 
+SEND = "/cgi-bin/message/custom/send"
+TYPING = "/cgi-bin/message/custom/typing"
+SUBSCRIBED = "/cgi-bin/message/subscribe/bizsend"
+MENU_CREATE, MENU_GET = "/cgi-bin/menu/create", "/cgi-bin/menu/get"
+MENU_DELETE, MENU_OF_CONSOLE = "/cgi-bin/menu/delete", "/cgi-bin/get_current_selfmenu_info"
+AUTOREPLIES = "/cgi-bin/get_current_autoreply_info"
+NO_MENU = "46003"
+# Documented: the patron has not written within 30 seconds, or the sign is shown already.
+TYPING_NOT_NOW = {"45080", "45081"}
 TIMEOUT = httpx.Timeout(6.0, connect=3.0, pool=3.0)  # seconds; a lease lasts 60
 MINUTE_QUOTA_PAUSE = 60.0  # seconds after 45011
 # Undocumented when exactly a daily quota returns; with the outbox's 12 attempts, two hours
@@ -44,6 +53,8 @@ _KNOWN: dict[int, tuple[SendFailure, str, float | None]] = {
     43004: (_PERMANENT, "the patron no longer follows the account", None),
     43019: (_PERMANENT, "the patron is on the account's blacklist", None),
     45002: (_PERMANENT, "the message is too long", None),
+    43101: (_PERMANENT, "the patron has not agreed to a notice", None),
+    47003: (_PERMANENT, "the notice's template has another field: see subscribe_field", None),
     48001: (_PERMANENT, "the account has no right to the customer-service interface", None),
     48002: (_PERMANENT, "the patron does not accept messages of this account", None),
     48004: (_PERMANENT, "WeChat has barred the account from this interface", None),
@@ -70,14 +81,27 @@ class CustomerService:
 
     def send(self, message: dict[str, Any]) -> str | None:
         """Send one message; returns WeChat's id for it, if any. Raises SendError."""
-        token = self.token()
-        answer = self._post_message(token, message)
-        if answer.get("errcode") in TOKEN_REFUSED:
-            answer = self._post_message(self.token(stale=token), message)
-        if answer.get("errcode") != 0:
-            raise self._refusal(answer)
-        identifier = answer.get("msgid")
+        identifier = self.ask(SEND, message).get("msgid")
         return None if identifier is None else str(identifier)
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Call an interface with the access token, GET without a body. Raises SendError."""
+        token = self.token()
+        answer = self._ask_with(token, path, body)
+        if answer.get("errcode") in TOKEN_REFUSED:
+            answer = self._ask_with(self.token(stale=token), path, body)
+        has_content = body is None and "errcode" not in answer
+        if answer.get("errcode") != 0 and not has_content:
+            raise self._refusal(answer)
+        return answer
+
+    def show_typing(self, to: str) -> None:
+        """Let the patron see that somebody writes. Raises SendError."""
+        try:
+            self.ask(TYPING, {"touser": to, "command": "Typing"})
+        except SendError as error:
+            if error.code not in TYPING_NOT_NOW:
+                raise
 
     def _fetch(self, stale: str | None) -> Callable[[], tuple[str, float]]:
         def fetch() -> tuple[str, float]:
@@ -109,19 +133,33 @@ class CustomerService:
             raise self._refusal(answer)
         return token, float(seconds)
 
-    def _post_message(self, token: str, message: dict[str, Any]) -> dict[str, Any]:
-        path = "/cgi-bin/message/custom/send"
-        return self._read(self._post(path, message, query={"access_token": token}))
+    def _ask_with(self, token: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        query = {"access_token": token}
+        if body is None:
+            return self._read(self._call("GET", path, query=query))
+        return self._read(self._post(path, body, query=query))
 
     def _post(
         self, path: str, body: dict[str, Any], *, query: dict[str, str] | None = None
     ) -> httpx.Response:
         """POST as UTF-8 (WeChat shows `\\u` escapes as they stand, or refuses them)."""
+        content = json.dumps(body, ensure_ascii=False).encode()
+        return self._call("POST", path, query=query, content=content)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> httpx.Response:
         try:
-            return self._http.post(
+            return self._http.request(
+                method,
                 self._account.api_base + path,
                 params=query,
-                content=json.dumps(body, ensure_ascii=False).encode(),
+                content=content,
                 headers={"content-type": "application/json; charset=utf-8"},
                 timeout=TIMEOUT,
                 follow_redirects=False,

@@ -3,9 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from bot.messages import Choice, Reply
+from bot.messages import Choice, Reply, ReplyKind
 
 # Undocumented. Communities measured 2048 bytes for pushed text; the passive reply is
 # documented with the same figure. A longer push is refused with 45002.
@@ -14,6 +15,7 @@ TEXT_BYTES = 2048
 MENU_CHOICES = 10
 MENU_LABEL_BYTES = 128
 
+NOTICE_CHARACTERS = 20  # documented for the fields called thing…
 ELLIPSIS = "…"
 _NOT_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _JOINER = "\u200d"
@@ -57,6 +59,19 @@ def said(reply: Reply) -> str:
     if reply.link and reply.link not in text:
         text = f"{text}\n{clean(reply.link)}"
     return text
+
+
+def with_consent(reply: Reply, text: str | None) -> Reply:
+    """A promise, with the place where the patron can agree to be told of the answer."""
+    if text is None or reply.kind is not ReplyKind.ACKNOWLEDGEMENT:
+        return reply
+    return replace(reply, text=f"{reply.text}\n{text}")
+
+
+def notice_words(reply: Reply) -> str:
+    """The question that is answered, as short as a notice's field wants it."""
+    words = _one_line(reply.quote or reply.text)
+    return words if len(words) <= NOTICE_CHARACTERS else words[: NOTICE_CHARACTERS - 1] + ELLIPSIS
 
 
 def passive_xml(text: str, *, to: str, sender: str, seconds: int) -> bytes:

@@ -95,6 +95,7 @@ class WhatsApp:
         idempotent_send=False,
         required_settings=("phone_number_id", "access_token", "app_secret", "verify_token"),
         secret_settings=("access_token", "app_secret", "verify_token"),
+        typing=True,
         optional_settings=(
             "template_name",
             "template_language",
@@ -174,6 +175,13 @@ class WhatsApp:
         )
         return self._post(template)
 
+    def show_typing(self, to: str, *, thread: Mapping[str, str]) -> None:
+        """Show that somebody writes, for 25 seconds; it marks the message as read, too."""
+        if "message_id" in thread:
+            indicator = {"status": "read", "message_id": thread["message_id"]}
+            typing = {"messaging_product": "whatsapp", "typing_indicator": {"type": "text"}}
+            self._post({**indicator, **typing}, expects_id=False)
+
     def check(self) -> list[str]:
         """Whether the token may use the number: sentences of trouble."""
         return trouble(self._number)
@@ -187,7 +195,7 @@ class WhatsApp:
             raise Refused("this is no handshake", status=400)
         return Received(handshake=WebhookResponse(challenge.encode()))
 
-    def _post(self, message: Json) -> str | None:
+    def _post(self, message: Json, *, expects_id: bool = True) -> str | None:
         response = call(
             self._http,
             "POST",
@@ -200,6 +208,8 @@ class WhatsApp:
         if not response.is_success or "error" in answer:
             raise self._refusal(response, answer)
         accepted = members(answer, "messages")
+        if not expects_id:
+            return None
         if not accepted:
             raise unclear("WhatsApp")
         return words(accepted[0], "id") or None

@@ -163,6 +163,7 @@ def _translated(message: Json, kind: str, patron: str, contact: Json) -> Inbound
         media=media,
         display_name=one_line(words(member(contact, "profile"), "name")) or None,
         event=event,
+        thread={"message_id": identifier(message, "id")},  # the typing sign refers to it
         aliases=_other_ids(message, contact, patron),
     )
 

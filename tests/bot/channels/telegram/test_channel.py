@@ -415,3 +415,10 @@ def test_trouble_is_told(account, platform):
     assert "no webhook" in without_webhook[0]
     assert failing == ["Telegram's last delivery to the webhook failed: SSL error."]
     assert unreachable == ["Telegram could not be reached (ConnectError)."]
+
+
+def test_the_typing_sign_is_shown(channel, platform, patron):
+    patron.says("hi")
+    channel.show_typing(CHAT, thread={})
+
+    assert platform.typing == [CHAT]

@@ -279,3 +279,25 @@ def test_health(account, platform):
     assert account(auth_token="other").check() == ["Viber refused: the auth_token is wrong (2)."]
     platform.address = ""
     assert "no webhook" in account().check()[0]
+
+
+# --- news of deliveries -------------------------------------------------------------------
+
+
+def test_news_names_the_message_with_vibers_token(channel, patron):
+    patron.says("hi")
+    token = channel.send(USER_ID, LATE, key="k", now=SUNDAY)
+    heard = []
+    patron.webhook = lambda call: (heard.append(request_of(call)), (200, b""))[1]
+
+    patron.receives("delivered", token)
+    patron.receives("seen", token)
+    patron.receives("failed", token, desc="no connection")
+    news = [channel.receive(request, now=SUNDAY) for request in heard]
+
+    assert [(n.arrived[0].provider_id, n.arrived[0].seen) for n in news[:2]] == [
+        (token, False),
+        (token, True),
+    ]
+    assert news[2].undelivered[0].provider_id == token
+    assert "no connection" in news[2].undelivered[0].reason

@@ -15,7 +15,10 @@ def test_every_setting_is_explained():
 def test_every_fact_to_confirm_names_a_constant_that_exists():
     table = README.split("## Confirm on your account")[1]
     named = {
-        "shaping": (shaping, ("TEXT_BYTES", "MENU_CHOICES", "MENU_LABEL_BYTES")),
+        "shaping": (
+            shaping,
+            ("TEXT_BYTES", "MENU_CHOICES", "MENU_LABEL_BYTES", "NOTICE_CHARACTERS"),
+        ),
         "channel": (channel, ("MESSAGE_WINDOW", "CLICK_SECONDS", "CLICK_MESSAGES")),
         "service": (service, ("DAILY_QUOTA_PAUSE", "MENU_REFUSED", "ADDRESS_REFUSED")),
     }
@@ -23,4 +26,4 @@ def test_every_fact_to_confirm_names_a_constant_that_exists():
     for module, names in named.values():
         assert all(hasattr(module, name) and name in table for name in names)
     rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 9
+    assert len(rows) == 10

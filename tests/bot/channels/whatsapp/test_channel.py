@@ -1,11 +1,13 @@
 """A business number's webhook and its answers, against a Meta that keeps its own rules."""
 
+import inspect
 import json
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pywa.types import message_status
 from pywa.utils import webhook_updates_validator
 
 from bot.channels.base import Refused, SendError, SendFailure
@@ -224,6 +226,7 @@ def test_a_number_is_written_to_as_a_number(channel, platform, patron):
         "to": PHONE,
         "type": "text",
         "text": {"body": LATE.text, "preview_url": False},
+        "biz_opaque_callback_data": "k",
     }
 
 
@@ -383,6 +386,68 @@ def test_a_refused_token_is_final_and_not_told(account, platform, patron):
 
     assert (found.failure, found.code) == (SendFailure.PERMANENT, "190")
     assert SETTINGS["access_token"] not in str(odd)
+
+
+# --- news of deliveries, other names, the typing sign ------------------------------------
+
+
+def test_news_names_the_message_with_our_key(channel, platform, patron, clock):
+    patron.says("hi")
+    number = channel.send(USER_ID, LATE, key="our-key", now=SUNDAY)
+    heard = []
+    patron.webhook = lambda call: (heard.append(request_of(call)), (200, b""))[1]
+
+    patron.receives("sent", number)
+    patron.receives("delivered", number)
+    patron.receives("read", number)
+    patron.receives("failed", number, code=131047)
+    patron.receives("failed", number, code=131026)
+    news = [channel.receive(request, now=SUNDAY) for request in heard]
+
+    assert news[0].arrived == news[0].undelivered == ()
+    assert [(n.arrived[0].key, n.arrived[0].seen) for n in news[1:3]] == [
+        ("our-key", False),
+        ("our-key", True),
+    ]
+    closed, refused = news[3].undelivered[0], news[4].undelivered[0]
+    assert (closed.key, closed.failure) == ("our-key", SendFailure.WINDOW_CLOSED)
+    assert (refused.provider_id, refused.failure) == (number, SendFailure.PERMANENT)
+    assert "131026" in refused.reason
+    assert all(not each.messages for each in news)
+
+
+def test_pywa_reads_our_mark_in_the_same_place(platform, channel, patron):
+    patron.says("hi")
+    number = channel.send(USER_ID, LATE, key="our-key", now=SUNDAY)
+    source = inspect.getsource(message_status)
+
+    assert 'status.get("biz_opaque_callback_data")' in source
+    assert platform.marks[number] == "our-key"
+
+
+def test_a_number_and_a_user_id_are_one_patron(desk, patron):
+    patron.says("hi")
+
+    assert desk.heard[-1].patron == USER_ID
+    assert desk.heard[-1].aliases == (PHONE,)
+
+
+def test_a_new_number_is_told_as_a_new_name_of_the_same_patron(desk, patron):
+    patron.says("hi")
+    patron.changes_number("US.new", "16505550000")
+
+    change = desk.heard[-1]
+    assert (change.patron, change.kind, change.text) == ("US.new", InboundKind.EVENT, "")
+    assert USER_ID in change.aliases
+    assert not desk.may_send("US.new")  # it opens no window by itself
+
+
+def test_the_typing_sign_refers_to_the_patrons_message(channel, desk, platform, patron):
+    patron.says("hi")
+    channel.show_typing(USER_ID, thread=desk.heard[-1].thread)
+    channel.show_typing(USER_ID, thread={})
+
+    assert platform.typing == [desk.heard[-1].dedupe_key]
 
 
 # --- settings and health -----------------------------------------------------------------
