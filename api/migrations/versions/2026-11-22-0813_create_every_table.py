@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611220812"
+revision = "202611220813"
 down_revision = None
 branch_labels = None
 depends_on = None
