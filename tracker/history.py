@@ -8,7 +8,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from json import JSONDecodeError, dumps, loads
+from json import JSONDecodeError, JSONDecoder, dumps
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -24,7 +24,7 @@ from tracker.errors import TrackerError
 from tracker.fold import CAUSE, EARLIEST, LATEST, EventData, Kind, Stream
 from tracker.models import Consultation, Event, Library
 
-BATCH = 2_000
+BATCH = 4_000
 PLAN_ANEW = frozenset(2 + 4**power for power in range(12))  # batches: 3, 6, 18, 66 ...
 LONGEST_ROW = 1_000_000  # bytes
 LONGEST_NAME = 255
@@ -88,10 +88,11 @@ def import_rows(
     session: Session, rows: Iterable[tuple[int, Any]], *, now: datetime
 ) -> ImportReport:
     """Import numbered rows: mappings as in DESIGN 4.4, or a BadRow where one is unreadable."""
-    importing = _Import(session, now)
-    for number, row in rows:
-        importing.take(number, row)
-    return importing.finish()
+    with bulk.filling(session) as inserts:
+        importing = _Import(session, inserts, now)
+        for number, row in rows:
+            importing.take(number, row)
+        return importing.finish()
 
 
 @dataclass(slots=True)
@@ -108,9 +109,10 @@ class _Library:
 class _Import:
     """One import in progress: a batch in hand, and what has gone wrong so far."""
 
-    def __init__(self, session: Session, now: datetime) -> None:
+    def __init__(self, session: Session, inserts: bulk.Inserts, now: datetime) -> None:
         bulk.widen_cache(session)
         self.session = session
+        self.inserts = inserts
         self.now = now
         self.report = ImportReport()
         self.libraries = {
@@ -146,6 +148,7 @@ class _Import:
         if self.bad_count:
             raise BadHistory(self.bad, self.bad_count)
         self._write()
+        self.inserts.wait()
         for library in self.libraries.values():
             if library.days:
                 library.days |= bulk.refold_merged(
@@ -163,6 +166,7 @@ class _Import:
         self.batch = {}
         self.batches += 1
         if self.batches in PLAN_ANEW:
+            self.inserts.wait()
             bulk.refresh_plans(self.session)
         for slug, streams in by_library.items():
             library = self.libraries[slug]
@@ -170,6 +174,7 @@ class _Import:
                 self.session,
                 library.id,
                 streams,
+                inserts=self.inserts,
                 tz=library.tz,
                 desk=library.desk,
                 now=self.now,
@@ -183,7 +188,7 @@ class _Import:
 
 def read_consultation(row: Any) -> Incoming:
     """Check one consultation of DESIGN 4.4's form. Raises BadRow with what is wrong."""
-    if not isinstance(row, Mapping):
+    if not isinstance(row, dict):
         raise BadRow("a row is an object")
     key = _name(row, "id")
     events = row.get("events")
@@ -201,7 +206,7 @@ def read_consultation(row: Any) -> Incoming:
 
 
 def _event(item: Any, key: str) -> EventData:
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         raise BadRow("an event is an object")
     kind = item.get("kind")
     if not isinstance(kind, str) or kind not in CAUSE:
@@ -286,7 +291,7 @@ def _json_rows(path: Path, progress: Progress) -> Iterator[tuple[int, Any]]:
 def _parsed(line: bytes, *, first: bool) -> Any:
     try:
         text = line.decode("utf-8-sig" if first else "utf-8")
-        row = loads(text, parse_constant=_no_constant)
+        row = _read_json(text)
         if "\\u" in text or "\x00" in text:
             _storable(dumps(row, ensure_ascii=False))
     except UnicodeError:
@@ -304,6 +309,9 @@ def _parsed(line: bytes, *, first: bool) -> Any:
 
 def _no_constant(name: str) -> None:
     raise BadRow(f"{name} is not a JSON number")
+
+
+_read_json = JSONDecoder(parse_constant=_no_constant).decode
 
 
 def _storable(text: str) -> None:

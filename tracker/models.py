@@ -150,7 +150,9 @@ class Event(Base):
     __table_args__ = (Index("ix_event_stream", "library_id", "consultation_id", "at"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    library_id: Mapped[int] = mapped_column(ForeignKey("library.id", ondelete="CASCADE"))
+    # Its consultation's library. A constraint of its own would be checked at every event, in
+    # vain: the consultation has one.
+    library_id: Mapped[int] = mapped_column(Id)
     consultation_id: Mapped[int] = mapped_column(
         ForeignKey("consultation.id", ondelete="CASCADE"), index=True
     )

@@ -677,12 +677,6 @@ def upgrade() -> None:
             name=op.f("fk_event_consultation_id_consultation"),
             ondelete="CASCADE",
         ),
-        sa.ForeignKeyConstraint(
-            ["library_id"],
-            ["library.id"],
-            name=op.f("fk_event_library_id_library"),
-            ondelete="CASCADE",
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
