@@ -25,6 +25,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.types import Receive, Scope, Send
 
+from api import stumbles
 from api.accounts import account_named, built_in_account, find_built_in
 from api.errors import BadRequest
 from api.libraries import default_library
@@ -78,10 +79,13 @@ class AccountDesk:
         return channel.action_token if isinstance(channel, RasaServer) else None
 
     def take(self, inbound: Inbound, language: str | None) -> Answer:
-        return self._with_desk(
-            lambda session, desk, account, now: assistants.take(
-                session, desk, account, inbound, language=language, now=now
-            )
+        return stumbles.or_else(
+            lambda: self._with_desk(
+                lambda session, desk, account, now: assistants.take(
+                    session, desk, account, inbound, language=language, now=now
+                )
+            ),
+            lambda: self.hand_over(inbound, (), language),
         )
 
     def hand_over(self, inbound: Inbound, before: Sequence[Line], language: str | None) -> Answer:
@@ -92,10 +96,13 @@ class AccountDesk:
         )
 
     def opening_hours(self, inbound: Inbound, language: str | None) -> Answer:
-        return self._with_desk(
-            lambda session, desk, account, now: assistants.opening_hours(
-                session, desk, account, inbound, language=language, now=now
-            )
+        return stumbles.or_else(
+            lambda: self._with_desk(
+                lambda session, desk, account, now: assistants.opening_hours(
+                    session, desk, account, inbound, language=language, now=now
+                )
+            ),
+            lambda: self.hand_over(inbound, (), language),
         )
 
     def waiting_replies(self, inbound: Inbound, language: str | None) -> Answer:

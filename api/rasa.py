@@ -91,7 +91,7 @@ def _failure(sentence: str) -> Response:
 
 
 def _json(content: Any, *, status: int = 200) -> Response:
-    body = json.dumps(content, ensure_ascii=False)
+    body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
     return Response(body, status_code=status, media_type="application/json")
 
 

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,13 +24,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.types import Receive, Scope, Send
 
+from api import stumbles
 from api.accounts import built_in_account, find_built_in
 from api.bus import conversation_topic
-from api.errors import RefdeskError, TooManyAttempts
+from api.errors import TooManyAttempts
 from api.libraries import default_library
 from api.limits import PUBLIC
 from api.logs import log_problem
 from api.state import State
+from bot.assistants import ask_librarian
 from bot.channels.base import Refused, identifier
 from bot.channels.rasa import Rasa, uttered
 from bot.intake import Turn, locked_conversation, receive
@@ -130,7 +133,7 @@ class Sockets:
                 await self._answer(sid, visit, data)
         except (Refused, TooManyAttempts) as refusal:
             await self._say(sid, [{"text": str(refusal)}])
-        except (SQLAlchemyError, RefdeskError) as error:
+        except Exception as error:  # noqa: BLE001 - Socket.IO would only log it
             log_problem("message_not_taken", error)
             text = data.get("message") if isinstance(data, dict) else None
             say = phrasebook(detect_language(text if isinstance(text, str) else ""))
@@ -178,12 +181,16 @@ class Sockets:
         inbound = channel.receive(sent, now=now).messages[0]
         with state.database.snapshot() as session:
             desk = state.desks.of(session, library.id, now=now)
-        with state.database.transaction() as session:
-            conversation = locked_conversation(
-                session, desk, account, inbound.patron, now=now, issued=issued
-            )
-            conversation.issued = conversation.issued or issued
-            turn = receive(session, desk, account, inbound, now=now)
+
+        def taken(how: Callable[..., Turn]) -> Turn:
+            with state.database.transaction() as session:
+                conversation = locked_conversation(
+                    session, desk, account, inbound.patron, now=now, issued=issued
+                )
+                conversation.issued = conversation.issued or issued
+                return how(session, desk, account, inbound, now=now)
+
+        turn = stumbles.or_else(lambda: taken(receive), lambda: taken(ask_librarian))
         if not turn.duplicate:
             state.measures.messages.labels(account.kind).inc()
         return turn

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api import staff_threads
+from api import staff_threads, stumbles
 from api.accounts import account_named
 from api.errors import NotFound
 from api.logs import log_problem
@@ -16,6 +16,7 @@ from api.spool import Kept, Record
 from api.standby import is_away
 from api.state import State
 from bot import aliases, delivery, intake, outbox, pulling
+from bot.assistants import ask_librarian
 from bot.channels import CHANNELS
 from bot.desk import Desk
 from bot.messages import Arrived, Inbound, StaffMessage, Undelivered, Waiting
@@ -31,9 +32,13 @@ def take_message(
     learned anew then, and nobody who writes should wait for that.
     """
     now = state.clock()
-    with state.database.transaction() as session:
-        aliases.adopt(session, account, message)
-        turn = intake.receive(session, desk, account, message, now=now)
+
+    def taken(how: Callable[..., intake.Turn]) -> intake.Turn:
+        with state.database.transaction() as session:
+            aliases.adopt(session, account, message)
+            return how(session, desk, account, message, now=now)
+
+    turn = stumbles.or_else(lambda: taken(intake.receive), lambda: taken(ask_librarian))
     if not turn.duplicate:
         state.measures.messages.labels(account.kind).inc()
     return turn

@@ -124,6 +124,16 @@ def hand_over(
     return replace(answer, replies=(Reply(text, ReplyKind.NOTICE),))
 
 
+def ask_librarian(
+    session: Session, desk: Desk, account: ChannelAccount, inbound: Inbound, *, now: datetime
+) -> Turn:
+    """Give a message to the librarians without looking into it, and promise by when."""
+    conversation = locked_conversation(session, desk, account, inbound.patron, now=now)
+    _hear_language(conversation, inbound, None)
+    asked = replace(inbound, kind=InboundKind.CHOICE, payload="/person")
+    return receive(session, desk, account, asked, now=now)
+
+
 def opening_hours(
     session: Session,
     desk: Desk,

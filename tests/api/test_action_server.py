@@ -34,6 +34,7 @@ from api.action_server import (
 from api.db import Database
 from api.state import State
 from bot.models import Conversation, Inbox
+from kb.knowledge import KnowledgeBase
 from kb.library import export_entries, save_entry
 from tests.api.conftest import Libraries
 from tests.api.listening import listening
@@ -85,6 +86,11 @@ def call(
         "version": "3.6.21",
         **fields,
     }
+
+
+def stumbling(*_: object, **__: object) -> None:
+    """Stands for any bug of ours."""
+    raise KeyError("a bug")
 
 
 def add_rasa(state: State, name: str, **settings: str) -> None:
@@ -314,6 +320,22 @@ def test_with_the_database_away_the_patron_is_told(
     assert answer.status_code == 200
     assert word in answer.json()["responses"][0]["text"]
     assert answer.json()["events"][0]["value"] == "none"
+
+
+@pytest.mark.parametrize("action", ["action_answer_question", "action_opening_hours"])
+def test_what_an_action_stumbles_over_goes_to_a_librarian(
+    rasa: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setattr(KnowledgeBase, "ask", stumbling)
+
+    answer = rasa.post("/webhook", json=call("How do I renew a book", action=action)).json()
+
+    slots = {event["name"]: event["value"] for event in answer["events"]}
+    with database.snapshot() as session:
+        consultation = session.scalars(select(Consultation)).one()
+    assert slots["refdesk_consultation"] == consultation.key
+    assert (consultation.title, consultation.status) == ("How do I renew a book", "waiting")
+    assert "librarian" in answer["responses"][0]["text"]
 
 
 def test_thirty_two_at_once_are_each_answered_and_kept(

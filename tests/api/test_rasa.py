@@ -12,15 +12,94 @@ from api.accounts import add_account
 from api.db import Database
 from api.state import State
 from bot.models import Inbox, Outbox, OutboxState
+from kb.knowledge import KnowledgeBase
 from tests.api.conftest import Libraries
 from tests.conftest import MONDAY
-from tracker.models import Library
+from tracker import consultations
+from tracker.models import Consultation, Event, Library
+
+WEBHOOK = "/webhooks/rest/webhook"
 
 RECORDED = Path(__file__).parent.parent / "bot" / "channels" / "rasa" / "payloads"
 
 
 def recorded(name: str) -> Any:
     return json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def ask(client: TestClient, message: str) -> list[dict[str, Any]]:
+    answer = client.post(WEBHOOK, json={"sender": "u1", "message": message})
+    assert answer.status_code == 200, answer.text
+    return list(answer.json())
+
+
+def texts(database: Database) -> list[str]:
+    with database.snapshot() as session:
+        patrons = select(Event.text).where(Event.kind == "message").order_by(Event.id)
+        return [text or "" for text in session.scalars(patrons)]
+
+
+# --- the REST channel ------------------------------------------------------------------
+
+
+def test_text_and_buttons_have_exactly_the_recorded_keys(
+    client: TestClient, libraries: Libraries
+) -> None:
+    (with_buttons,) = recorded("rest_buttons")["response"]["json"]
+    (plain,) = recorded("rest_text")["response"]["json"]
+
+    (answer,) = ask(client, "怎么续借图书")
+    (promise,) = ask(client, "转人工")
+
+    assert set(answer) == set(with_buttons)
+    assert [set(each) for each in answer["buttons"]] == [set(with_buttons["buttons"][0])] * 2
+    assert set(promise) == set(plain)
+
+
+def test_a_stream_is_labelled_as_rasa_labels_it(client: TestClient, libraries: Libraries) -> None:
+    theirs = recorded("rest_stream")["response"]
+    known = [set(json.loads(line)) for line in theirs["text"].splitlines()]
+
+    ours = client.post(f"{WEBHOOK}?stream=true", json={"sender": "u4", "message": "怎么续借图书"})
+
+    assert ours.headers["content-type"].startswith(theirs["headers"]["content-type"])
+    assert [set(json.loads(line)) in known for line in ours.text.splitlines()] == [True]
+
+
+def test_what_the_bot_stumbles_over_goes_to_a_librarian(
+    client: TestClient,
+    libraries: Libraries,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stumbling(*_: object, **__: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(KnowledgeBase, "ask", stumbling)
+
+    (promise,) = ask(client, "How do I renew a book")
+
+    assert "librarian" in promise["text"]
+    assert texts(database) == ["How do I renew a book"]
+    with database.snapshot() as session:
+        assert session.scalars(select(Consultation)).one().status == "waiting"
+
+
+def test_what_is_written_while_a_librarian_has_it_reaches_them(
+    client: TestClient, libraries: Libraries, database: Database
+) -> None:
+    ask(client, "转人工")
+    with database.transaction() as session:
+        one = session.scalars(select(Consultation)).one()
+        consultations.assign(session, one, at=MONDAY, now=MONDAY, by="lin", to="lin")
+
+    said = ask(client, "怎么续借图书")
+
+    assert said == []
+    assert texts(database)[-1] == "怎么续借图书"
+
+
+# --- the model -------------------------------------------------------------------------
 
 
 def test_a_text_is_parsed_into_a_ranking(client: TestClient, libraries: Libraries) -> None:
@@ -59,6 +138,14 @@ def test_what_has_no_text_is_refused_in_rasas_shape(client: TestClient, body: by
     assert answer.status_code == answer.json()["code"] == 400
     keys = {"version", "status", "message", "reason", "details", "help", "code"}
     assert set(answer.json()) == keys
+
+
+@pytest.mark.parametrize("text", ["", " ", "\x00", "\ud800", "借" * 5_000, "\u202e🙂\n"])
+def test_any_text_is_parsed(client: TestClient, libraries: Libraries, text: str) -> None:
+    ours = client.post("/model/parse", content=json.dumps({"text": text, "message_id": 7}))
+
+    assert ours.status_code == 200
+    assert set(ours.json()) == set(recorded("model_parse")["response"]["json"])
 
 
 def test_version_and_status_have_rasas_keys(client: TestClient, libraries: Libraries) -> None:

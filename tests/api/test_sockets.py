@@ -16,6 +16,7 @@ from api import sockets
 from api.state import State
 from bot.delivery import reply_as_librarian
 from bot.models import Conversation, Inbox
+from kb.knowledge import KnowledgeBase
 from tests.api.conftest import Libraries
 from tests.api.listening import listening
 from tests.conftest import StandingClock
@@ -199,6 +200,22 @@ def test_with_the_database_away_the_patron_is_told(
         widget.say("How do I renew a book", session)
 
         assert "Sorry" in widget.hear()[0]["text"]
+
+
+def test_what_the_bot_stumbles_over_goes_to_a_librarian_and_the_late_answer_comes(
+    site: str, librarian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumbling(*_: object, **__: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(KnowledgeBase, "ask", stumbling)
+    with Widget(site) as widget:
+        session = widget.begin()
+        widget.say("How do I renew a book", session)
+        assert "librarian" in widget.hear()[0]["text"]
+        librarian(session, "Press Renew.")
+
+        assert widget.hear() == [{"text": "Press Renew."}]
 
 
 def test_a_flood_of_sessions_ends_the_connection(site: str) -> None:
