@@ -6,6 +6,7 @@ with the number of each. Rows go to the database in batches, so that memory stay
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from json import JSONDecodeError, JSONDecoder, dumps
@@ -33,7 +34,8 @@ REQUIRED_COLUMNS = ("id", "library", "channel", "received_at")
 PLAIN_KEYS = frozenset({"at", "kind", "by", "text"})
 INSTANT_KEYS = ("promised_at", "feedback_at")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-MOST_ERRORS = 1_000
+MOST_ERRORS = 100_000  # that are named one by one; the others are counted
+TOLD_EVERY = 65_536  # bytes, so that drawing a bar costs no time
 
 Progress = Callable[[int], None]  # told how many bytes (or rows of a sheet) were read
 
@@ -45,7 +47,7 @@ class BadHistory(TrackerError):
 
     def __init__(self, rows: list[tuple[int, str]], count: int) -> None:
         super().__init__(f"{count} bad rows, the first in row {rows[0][0]}: {rows[0][1]}")
-        self.rows = rows  # (row number, what is wrong), the first thousand
+        self.rows = rows  # (row number, what is wrong), the first 100,000
         self.count = count
 
 
@@ -271,7 +273,7 @@ def _name(row: Mapping[str, Any], name: str) -> str:
 
 
 def _json_rows(path: Path, progress: Progress) -> Iterator[tuple[int, Any]]:
-    with path.open("rb") as lines:
+    with path.open("rb") as lines, _in_steps(progress) as passed:
         number = 0
         while line := lines.readline(LONGEST_ROW + 1):
             number += 1
@@ -281,7 +283,7 @@ def _json_rows(path: Path, progress: Progress) -> Iterator[tuple[int, Any]]:
                 size += len(more)
                 if not more or more.endswith(b"\n"):
                     break
-            progress(size)
+            passed(size)
             if size > LONGEST_ROW:
                 yield number, BadRow(f"the row is longer than {LONGEST_ROW:,} bytes")
             elif not line.isspace():
@@ -320,9 +322,26 @@ def _storable(text: str) -> None:
         raise BadRow("a text holds the NUL character")
 
 
+@contextmanager
+def _in_steps(progress: Progress) -> Iterator[Progress]:
+    """Tell of many small pieces seldom, and of all of them by the end."""
+    untold = 0
+
+    def passed(size: int) -> None:
+        nonlocal untold
+        untold += size
+        if untold >= TOLD_EVERY:
+            progress(untold)
+            untold = 0
+
+    yield passed
+    if untold:
+        progress(untold)
+
+
 def _csv_rows(path: Path, progress: Progress) -> Iterator[tuple[int, Any]]:
-    with path.open("rb") as raw:
-        reader = csv.reader(_csv_lines(raw, progress), strict=True)
+    with path.open("rb") as raw, _in_steps(progress) as passed:
+        reader = csv.reader(_csv_lines(raw, passed), strict=True)
         header: list[str] | None = None
         number = 0
         while True:
