@@ -191,16 +191,16 @@ def plain_name(name: str, found: FileType) -> str:
 def described(
     session: Session, conversation: Conversation, media: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Name and size of the files that these inbox rows name."""
+    """Key, name, size and content type of the files that these inbox rows name."""
     keys = [each.removeprefix(MEDIA) for each in media if each.startswith(MEDIA)]
     if not keys:
         return {}
     rows = session.execute(
-        select(Upload.key, Upload.name, Upload.size).where(
+        select(Upload.key, Upload.name, Upload.size, Upload.content_type).where(
             Upload.conversation_id == conversation.id, Upload.key.in_(keys)
         )
     )
-    return {f"{MEDIA}{row.key}": {"name": row.name, "size": row.size} for row in rows}
+    return {f"{MEDIA}{row.key}": dict(row._mapping) for row in rows}
 
 
 def upload_of(session: Session, library_id: int, key: str) -> Upload:

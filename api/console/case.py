@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from api import uploads
 from api.asides import snoozed
 from api.auth import Librarian
 from api.console.queue import known_view, listed, staff_names, time_left
@@ -18,6 +19,7 @@ from api.i18n import Reader
 from api.models import Staff
 from api.rendering import is_fragment
 from api.screens import Screen, known_text, reading
+from bot import linking
 from bot.models import Conversation
 from bot.windows import can_send, closes_at
 from kb.entries import EntryData, base_language
@@ -71,6 +73,27 @@ def case_thread(request: Request, caller: Librarian, number: int) -> HTMLRespons
         return screen.render("desk/thread.html", context)
 
 
+@router.get("/desk/c/{number}/files/{key}")
+def case_file(
+    request: Request, caller: Librarian, number: int, key: Annotated[str, Path(max_length=64)]
+) -> Response:
+    """A file that the patron sent: a download, whatever it is, and a page in no browser."""
+    with reading(request, caller, section="desk") as (session, screen):
+        consultation = consultation_of(session, screen.library.id, number)
+        upload = uploads.upload_of(session, screen.library.id, key)
+        conversation = _conversation(session, consultation)
+        if conversation is None or upload.conversation_id not in _numbers(session, conversation):
+            raise uploads.UnknownUpload
+        return Response(upload.data, headers=uploads.download_headers(upload))
+
+
+def _numbers(session: Session, conversation: Conversation) -> set[int]:
+    """The conversation and those that its patron has linked with it."""
+    linked = conversation.state.get(linking.LINKED)
+    rest = linking.others(session, conversation) if linked else ()
+    return {each.id for each in (conversation, *rest)}
+
+
 def opened(
     session: Session,
     screen: Screen,
@@ -99,11 +122,12 @@ def case_context(session: Session, screen: Screen, consultation: Consultation) -
     said = thread(session, screen, consultation)
     names = staff_names(session, screen.library.id)
     hidden = snoozed(session, screen.library.id, now=screen.now)
-    earlier = _earlier(session, consultation)
+    earlier = _earlier(session, consultation, conversation)
     return {
         "case": {
             **_facts(session, screen, consultation, names),
             **_patron(screen, conversation),
+            **_channels(session, screen, conversation),
             "is_snoozed": consultation.id in hidden,
         },
         "thread": said,
@@ -112,6 +136,7 @@ def case_context(session: Session, screen: Screen, consultation: Consultation) -
         "colleagues": _colleagues(session, screen.library.id),
         "snooze_options": snooze_options(session, screen),
         "earlier": earlier,
+        "channel_name": screen.channel_name,
         "merge_options": [item for item in earlier if item.status not in GONE],
     }
 
@@ -264,15 +289,35 @@ def _colleagues(session: Session, library_id: int) -> Sequence[Staff]:
     ).all()
 
 
-def _earlier(session: Session, consultation: Consultation) -> Sequence[Consultation]:
-    """Other consultations of the same conversation, newest first."""
-    if consultation.conversation_id is None:
+def _channels(
+    session: Session, screen: Screen, conversation: Conversation | None
+) -> dict[str, Any]:
+    """Where else this patron writes, where they want answers, and who says who they are."""
+    found: dict[str, Any] = {"is_vouched": False, "also_on": None, "answers_to": None}
+    if conversation is None:
+        return found
+    found["is_vouched"] = bool(conversation.state.get(linking.VOUCHED))
+    if conversation.state.get(linking.LINKED):
+        rest = linking.others(session, conversation)
+        names = dict.fromkeys(screen.channel_name(each.account.kind) for each in rest)
+        found["also_on"] = ", ".join(names)
+        chosen = [each for each in (conversation, *rest) if each.state.get(linking.ANSWERS_HERE)]
+        if chosen:
+            found["answers_to"] = screen.channel_name(chosen[0].account.kind)
+    return found
+
+
+def _earlier(
+    session: Session, consultation: Consultation, conversation: Conversation | None
+) -> Sequence[Consultation]:
+    """Other consultations of the same patron, newest first."""
+    if conversation is None:
         return []
     return session.scalars(
         select(Consultation)
         .where(
             Consultation.library_id == consultation.library_id,
-            Consultation.conversation_id == consultation.conversation_id,
+            Consultation.conversation_id.in_(_numbers(session, conversation)),
             Consultation.id != consultation.id,
             Consultation.status != Status.MERGED,
         )

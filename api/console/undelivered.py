@@ -1,6 +1,7 @@
 """Replies that did not arrive, or of which nobody knows: a librarian decides."""
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from api import audit
 from api.auth import Librarian
 from api.console.queue import listed
+from api.console.receipts import attempts, why
 from api.errors import NotFound
 from api.screens import Screen, changing, reading
 from bot.delivery import confirm, needing_attention, retry
@@ -42,7 +44,6 @@ def undelivered(request: Request, caller: Librarian) -> HTMLResponse:
 
 def _shown(screen: Screen, row: Outbox) -> dict[str, Any]:
     patron = row.conversation.patron
-    last = row.attempt_log[-1] if row.attempt_log else {}
     return {
         "id": row.id,
         "consultation_id": row.consultation_id,
@@ -51,7 +52,8 @@ def _shown(screen: Screen, row: Outbox) -> dict[str, Any]:
         "patron": patron.display_name if patron is not None else None,
         "at": row.created_at,
         "attempts": row.attempts,
-        "why": last.get("why", ""),
+        "why": why(screen, row),
+        "tries": attempts(screen, row),
         "state": screen.text(f"desk.delivery.{row.state}"),
         "is_uncertain": row.state == OutboxState.UNCERTAIN,
     }
@@ -63,10 +65,12 @@ def decide(
     caller: Librarian,
     number: int,
     decision: Annotated[Literal["retry", "arrived"], Form()],
+    view: Annotated[str, Form(max_length=20)] = "undelivered",
 ) -> Response:
-    """Send it once more, or take it as arrived."""
+    """Send it once more, or take it as arrived; then back to the page that asked."""
     with changing(request, caller, section="desk") as (session, screen):
         row = _stuck(session, screen.library.id, number)
+        case = row.consultation_id
         if decision == "retry":
             retry(session, row, now=screen.now)
         else:
@@ -80,7 +84,10 @@ def decide(
             library_id=screen.library.id,
         )
     said = "retried" if decision == "retry" else "confirmed"
-    return RedirectResponse(f"/desk/undelivered?said={said}", status_code=303)
+    page = "/desk/undelivered?"
+    if view != "undelivered" and case is not None:
+        page = f"/desk/c/{case}?view={quote(view)}&"
+    return RedirectResponse(f"{page}said={said}", status_code=303)
 
 
 def _stuck(session: Session, library_id: int, number: int) -> Outbox:

@@ -1,6 +1,7 @@
 /* The library's chat in the corner of any page:
  *   <script src="https://desk.example.edu/widget.js" data-library="demo" defer></script>
- * Optional: data-lang="zh-Hans|zh-Hant|en|vi", data-open="true".
+ * Optional: data-lang="zh-Hans|zh-Hant|en|vi", data-open="true", and for a patron whom the page
+ * has signed in data-identity="…", a token that the page's server signed (docs/install.md).
  *
  * It lives in a shadow tree and writes no inline style, so that the page's own rules and its
  * content security policy stay as they are. It asks the network for nothing before it is opened,
@@ -31,10 +32,23 @@
     return "zh-Hans";
   }
 
+  // --- who the page says this is ----------------------------------------------------------
+
+  let identity = script.dataset.identity || null;
+  let who = subject(identity);
+
+  function subject(token) {
+    try {
+      return String(JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub);
+    } catch {
+      return null;
+    }
+  }
+
   // --- what this browser remembers -------------------------------------------------------
 
   const storeKey = `refdesk:${library}`;
-  const blank = { session: null, read: 0, queue: [], draft: "", open: false };
+  const blank = { session: null, who: null, read: 0, queue: [], draft: "", open: false };
   let memory = { ...blank }; // where storage is forbidden, this page's life is all there is
 
   function stored() {
@@ -54,6 +68,9 @@
       /* as above */
     }
   }
+
+  // whoever has signed out, or is somebody else, leaves nothing of theirs behind
+  if (stored().who && memory.who !== who) store({ ...blank });
 
   function newId() {
     if (crypto.randomUUID) return crypto.randomUUID();
@@ -76,7 +93,7 @@
     const response = await fetch(base + path, {
       ...options,
       credentials: "omit",
-      signal: AbortSignal.timeout?.(20000),
+      signal: AbortSignal.timeout?.(options.body instanceof Blob ? 120000 : 20000),
     });
     if (!response.ok) throw new Refusal(response.status);
     return response.json();
@@ -90,12 +107,17 @@
 
   let starting = null;
   async function session() {
-    if (stored().session) return memory.session;
-    starting ??= call("sessions", { language })
+    if (stored().session && memory.who === who) return memory.session;
+    starting ??= call("sessions", { language, ...(identity && { identity, session: memory.session }) })
       .then((answer) => {
-        if (!stored().session) store({ session: answer.session });
+        if (!stored().session || memory.who !== who) store({ session: answer.session, who, read: 0 });
         welcome(answer);
         return memory.session;
+      })
+      .catch((error) => {
+        if (!identity || error.status !== 403) throw error;
+        identity = who = null; // the page's word is not valid, or no longer: go on as a stranger
+        return session();
       })
       .finally(() => {
         starting = null;
@@ -108,17 +130,22 @@
   const messages = new Map(); // position in the conversation -> message
   let waiting = false; // a librarian owes an answer
   let emailKnown = false;
+  let linked = []; // the patron's conversations, this one among them
+  let answersTo = null;
   let stream = null;
   let streamToken = null;
   let historyLoaded = false;
   let element = null;
 
-  const lastPosition = () => Math.max(0, ...messages.keys());
+  // what was said on other channels is shown, and has no place in this conversation's line
+  const lastPosition = () => Math.max(0, ...[...messages.keys()].filter(Number));
 
   function take(answer) {
     if ("waiting" in answer) waiting = answer.waiting;
     if ("email" in answer) emailKnown = answer.email;
     if (answer.stream) streamToken = answer.stream;
+    if (answer.linked) ({ linked, answers: answersTo } = answer);
+    for (const message of answer.elsewhere || []) messages.set(message.seq, message);
     if (answer.read > stored().read) store({ read: answer.read });
     const seen = new Set();
     for (const message of answer.messages || []) {
@@ -131,8 +158,9 @@
   }
 
   async function catchUp() {
-    if (!stored().session) return;
+    if (!stored().session && !identity) return;
     try {
+      await session();
       take(await look(`messages?after=${lastPosition()}`));
       historyLoaded = true;
     } catch (error) {
@@ -156,11 +184,21 @@
   let delay = 1000;
   let timer = 0;
 
+  const files = []; // on their way; too large for what survives a reload
+  const LARGEST = 5 * 1024 * 1024;
+
+  function sendFiles(list) {
+    for (const file of list) {
+      files.push({ id: newId(), file, failed: file.size > LARGEST && texts.tooLarge });
+    }
+    element.showConversation();
+    flush();
+  }
+
   function say(text, payload) {
     const item = { id: newId(), text, ...(payload && { payload }) };
     store({ queue: [...stored().queue, item] });
-    element.draw();
-    element.scrollToEnd();
+    element.showConversation();
     flush();
   }
 
@@ -170,7 +208,7 @@
     clearTimeout(timer);
     try {
       let item;
-      while ((item = stored().queue.find((one) => !one.failed))) await sendOne(item);
+      while ((item = [...stored().queue, ...files].find((one) => !one.failed))) await sendOne(item);
       delay = 1000;
     } catch (error) {
       if (!(error instanceof Refusal) && error.name === "TypeError" && !navigator.onLine) delay = 30000;
@@ -185,11 +223,22 @@
   async function sendOne(item) {
     try {
       element.draw();
-      take(await call("messages", { session: await session(), ...item }));
+      const bearer = await session();
+      if (item.file) {
+        const query = new URLSearchParams({ id: item.id, name: item.file.name || "image.png" });
+        const headers = { Authorization: `Bearer ${bearer}`, "Content-Type": "application/octet-stream" };
+        take(await request(`files?${query}`, { method: "POST", body: item.file, headers }));
+      } else {
+        take(await call("messages", { session: bearer, ...item }));
+      }
       drop(item);
     } catch (error) {
       if (error.status === 403) {
         forget();
+        return;
+      }
+      if (item.file && error.status) {
+        item.failed = error.status === 415 ? texts.wrongType : texts.failed;
         return;
       }
       // our own fault: trying again cannot help, but what was typed stays on the screen
@@ -203,6 +252,7 @@
   }
 
   function drop(item) {
+    if (item.file) files.splice(files.indexOf(item), 1);
     store({ queue: stored().queue.filter((one) => one.id !== item.id) });
     channel?.postMessage("changed");
   }
@@ -299,6 +349,8 @@
   const CHAT = "M4 5h16v11H9l-5 4zM8 9h8M8 12.5h5";
   const CLOSE = "M6 6l12 12M18 6L6 18";
   const SEND = "M4 12l16-8-5 16-3.5-6.5z";
+  const CLIP = "M19 11l-7.5 7.5a4.6 4.6 0 0 1-6.5-6.5L13 4a3.1 3.1 0 0 1 4.4 4.4l-8 8a1.5 1.5 0 0 1-2.2-2.2L14 7.5";
+  const MORE = "M5 12h1M11.5 12h1M18 12h1";
 
   /** Text with its web addresses as links; nothing else of it is ever markup. */
   function prose(text) {
@@ -345,7 +397,7 @@
         this.badge,
       );
       this.#root.append(this.launcher);
-      if (stored().session) catchUp().catch(() => {});
+      if (stored().session || identity) catchUp().catch(() => {});
       if (memory.queue.length) flush();
       if (memory.open || script.dataset.open === "true") this.open({ focus: false });
     }
@@ -376,11 +428,27 @@
         "section",
         { class: "panel", role: "dialog", "aria-labelledby": "title", keydown: (event) => {
           if (event.key === "Escape") this.close();
+        }, paste: ({ clipboardData }) => sendFiles(clipboardData.files),
+        dragover: (event) => event.preventDefault(),
+        drop: (event) => {
+          event.preventDefault();
+          sendFiles(event.dataTransfer.files);
         } },
         make(
           "div",
           { class: "head" },
           this.heading,
+          (this.menu = make(
+            "button",
+            {
+              type: "button",
+              class: "icon",
+              "aria-label": texts.menu,
+              "aria-expanded": "false",
+              click: () => this.#showMore(this.more.hidden),
+            },
+            icon(MORE),
+          )),
           make(
             "button",
             { type: "button", class: "icon", "aria-label": texts.close, click: () => this.close() },
@@ -400,12 +468,29 @@
           this.typing,
           this.quick,
         )),
+        (this.more = make("div", { class: "middle more", tabindex: "0", hidden: true })),
         make(
           "form",
           { submit: (event) => {
             event.preventDefault();
             this.#send();
           } },
+          (this.picker = make("input", {
+            type: "file",
+            multiple: true,
+            hidden: true,
+            accept: "image/*,.pdf,.txt,.csv,.docx,.xlsx,.pptx",
+            "aria-label": texts.attach,
+            change: () => {
+              sendFiles(this.picker.files);
+              this.picker.value = "";
+            },
+          })),
+          make(
+            "button",
+            { type: "button", class: "icon", "aria-label": texts.attach, click: () => this.picker.click() },
+            icon(CLIP),
+          ),
           this.input,
           make("button", { class: "icon send", "aria-label": texts.send }, icon(SEND)),
         ),
@@ -463,9 +548,11 @@
       this.#drawBadge();
       if (!this.panel) return;
       const atEnd = this.#isAtEnd();
-      const list = [...messages.values()].sort((a, b) => a.seq - b.seq);
+      const list = [...messages.values()].sort(
+        (a, b) => (a.place || b.place ? Date.parse(a.at) - Date.parse(b.at) : 0) || a.seq - b.seq || 0,
+      );
       const known = new Set(list.map((message) => message.id).filter(Boolean));
-      const pending = stored().queue.filter((item) => !known.has(item.id));
+      const pending = [...stored().queue, ...files].filter((item) => !known.has(item.id));
       const wanted = new Map();
       for (const message of list) wanted.set(`m${message.seq}`, () => this.#bubble(message));
       for (const item of pending) {
@@ -485,7 +572,7 @@
         if (place !== node) this.log.insertBefore(node, place);
         before = node;
       }
-      this.#drawQuick(list, pending);
+      this.#drawQuick(list.filter((message) => !message.place), pending);
       this.typing.hidden = !(sending && pending.length) && !this.#typingTimer;
       if (!this.#typingTimer) this.typing.textContent = texts.typing;
       this.offline.hidden = !pending.some((item) => !item.failed) || sending;
@@ -497,19 +584,34 @@
       const who = message.role === "librarian" ? message.by || texts.librarian : null;
       const body = make("div", { class: "bubble" });
       if (message.quote) body.append(make("blockquote", {}, message.quote));
-      body.append(make("p", {}, ...prose(message.text || "")));
+      if (message.file) body.append(this.#fileLine(message.file));
+      if (message.text) body.append(make("p", {}, ...prose(message.text)));
       if (message.link) body.append(make("p", {}, webLink(message.link, texts.more)));
       return make(
         "li",
         { class: `${message.role} ${message.kind || ""}`, "data-seq": message.seq },
         make("span", { class: "from" }, message.role === "patron" ? texts.you : who || texts.bot),
         body,
-        clock(message.at),
+        make("span", { class: "foot" }, clock(message.at), message.place && ` · ${message.place}`),
       );
     }
 
+    #fileLine({ name, size }) {
+      const kilobytes = Math.max(1, Math.round(size / 1000));
+      return make("p", { class: "file" }, icon(CLIP), make("span", {}, `${name || "image.png"} · ${kilobytes} kB`));
+    }
+
     #pendingBubble(item) {
-      const foot = item.failed
+      const foot = item.file && item.failed
+        ? make("span", { class: "failed" }, item.failed, " ", make("button", {
+            type: "button",
+            click: () => {
+              drop(item);
+              this.draw();
+              this.input.focus();
+            },
+          }, "OK"))
+        : item.failed
         ? make("span", { class: "failed" }, texts.failed, " ", make("button", {
             type: "button",
             click: () => {
@@ -524,7 +626,8 @@
         "li",
         { class: "patron pending" },
         make("span", { class: "from" }, texts.you),
-        make("div", { class: "bubble" }, make("p", {}, ...prose(item.text))),
+        make("div", { class: "bubble" },
+          item.file ? this.#fileLine(item.file) : make("p", {}, ...prose(item.text))),
         foot,
       );
     }
@@ -580,6 +683,102 @@
       const label = make("label", {}, texts.email, input);
       const form = make("form", { class: "email", submit: keep }, label, make("button", {}, texts.save), status);
       return form;
+    }
+
+    showConversation() {
+      if (!this.more.hidden) this.#showMore(false);
+      this.draw();
+      this.scrollToEnd();
+    }
+
+    /** A transcript, and other channels: beside the conversation, not in it. */
+    #showMore(on) {
+      this.more.hidden = !on;
+      this.middle.hidden = on;
+      this.menu.setAttribute("aria-expanded", String(on));
+      if (on) this.#drawMore();
+      else this.scrollToEnd();
+      (on ? this.more.querySelector("button") : this.menu).focus();
+    }
+
+    #drawMore() {
+      const back = make("button", { type: "button", click: () => this.#showMore(false) }, texts.back);
+      const letter = messages.size ? [this.#transcriptForm()] : [];
+      this.more.replaceChildren(back, ...letter, ...(linked.length ? [this.#places()] : this.#linkForms()));
+    }
+
+    /** A form that asks the server once, and says in its own place what came of it. */
+    #errand(title, fields, button, failed, ask) {
+      const status = make("p", { class: "status", role: "status" });
+      const send = async (event) => {
+        event.preventDefault();
+        try {
+          status.replaceChildren((await ask()) || "");
+        } catch {
+          status.replaceChildren(failed);
+        }
+      };
+      return make("form", { class: "errand", submit: send }, make("h3", {}, title), ...fields, make("button", {}, button), status);
+    }
+
+    #transcriptForm() {
+      const input = make("input", { type: "email", required: true, autocomplete: "email", maxlength: "254" });
+      const fields = emailKnown ? [] : [make("label", {}, texts.address, input)];
+      return this.#errand(texts.transcript, fields, texts.mail, texts.transcriptFailed, async () => {
+        const email = emailKnown ? undefined : input.value.trim();
+        await call("transcript", { session: await session(), email });
+        emailKnown = true;
+        return texts.transcriptSent;
+      });
+    }
+
+    #linkForms() {
+      const input = make("input", { required: true, maxlength: "9", autocomplete: "off", placeholder: "ABCD-2345", autocapitalize: "characters" });
+      return [
+        this.#errand(texts.link, [], texts.linkCode, texts.failed, async () => {
+          const { code, minutes } = await call("link/code", { session: await session() });
+          return make("span", {}, texts.linkSend.replace("{n}", minutes), make("strong", { class: "code" }, code));
+        }),
+        this.#errand(
+          texts.linkEnter,
+          [make("p", { class: "fine" }, texts.linkWarn), make("label", {}, input)],
+          texts.linkGo,
+          texts.linkFailed,
+          async () => {
+            await call("link", { session: await session(), code: input.value.trim() });
+            await this.#refresh();
+          },
+        ),
+      ];
+    }
+
+    #places() {
+      const options = [{ id: "", name: texts.anywhere }, ...linked].map(({ id, name }) =>
+        make("option", { value: id, selected: id === (answersTo ?? "") }, name),
+      );
+      const change = async ({ target }) => {
+        take(await call("answers", { session: await session(), to: Number(target.value) || null }));
+      };
+      const unlink = async () => {
+        await call("unlink", { session: await session() });
+        await this.#refresh();
+      };
+      const names = linked.map(({ name }) => name).join(", ");
+      return make(
+        "div",
+        { class: "errand" },
+        make("h3", {}, `${texts.linked}: ${names}`),
+        make("label", {}, texts.answersTo, make("select", { change }, ...options)),
+        make("button", { type: "button", click: unlink }, texts.unlink),
+      );
+    }
+
+    /** Everything anew: what was said elsewhere came, or went. */
+    async #refresh() {
+      messages.clear();
+      linked = [];
+      take(await look("messages"));
+      this.#drawMore();
     }
 
     showTyping(who) {

@@ -31,12 +31,18 @@ class Script:
 def script() -> Script:
     """Put the style and the texts of all languages into the script, once per process."""
     texts = {language: _texts(language) for language in LANGUAGES}
-    source = (STATIC / "widget.js").read_text(encoding="utf-8")
+    source = _bare((STATIC / "widget.js").read_text(encoding="utf-8"))
     style = re.sub(r"\s+", " ", (STATIC / "widget.css").read_text(encoding="utf-8"))
     source = source.replace('"__TEXTS__"', json.dumps(texts, ensure_ascii=False))
     source = source.replace('"__STYLE__"', json.dumps(style, ensure_ascii=False))
     plain = source.encode()
     return Script(plain, gzip.compress(plain, 9, mtime=0), hashlib.sha256(plain).hexdigest()[:16])
+
+
+def _bare(source: str) -> str:
+    """The source without what only we read: lines of comment, and indentation."""
+    lines = (line.strip() for line in re.sub(r"(?ms)^ */\*.*?\*/$", "", source).splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _texts(language: str) -> dict[str, str]:

@@ -15,8 +15,8 @@ from api.errors import BadRequest, RefdeskError, TooManyAttempts
 from api.i18n import catalogue
 from api.libraries import library_by_slug
 from api.state import State, state_of
-from api.widget import links
 from api.widget.foreign import Body, open_router
+from api.widget.links import described as linked_places
 from api.widget.sessions import (
     KIND,
     Visitor,
@@ -188,7 +188,7 @@ def spoken(
         "waiting": waits,
         "email": patron is not None and patron.email is not None,
         "read": conversation.read_position,
-        **links.described(session, conversation),
+        **linked_places(session, conversation),
     }
 
 
@@ -243,7 +243,7 @@ def _of_patron(row: Inbox, file: dict[str, Any] | None) -> dict[str, Any]:
         "at": row.received_at.isoformat(),
     }
     if file is not None:
-        message["file"] = file
+        message["file"] = {"name": file["name"], "size": file["size"]}
     elif not message["text"]:
         message["text"] = f"[{row.kind}]"
     return message

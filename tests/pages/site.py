@@ -89,6 +89,8 @@ def settings_for(database_url: str, folder: Path, port: int) -> Settings:
         port=port,
         with_worker=False,
         rate_limits=False,
+        smtp_host="127.0.0.1",  # for the pages; without a worker nothing is sent
+        smtp_from="desk@example.org",
         log_level="error",
     )
 

@@ -14,7 +14,7 @@ from api.db import Database
 from bot.delivery import needing_attention
 from bot.models import Outbox, OutboxState
 from tests.api.conftest import Libraries, SignIn, csrf_of
-from tests.conftest import StandingClock
+from tests.conftest import MONDAY, StandingClock
 from tracker.models import Consultation, Event
 
 LIBRARIAN = "librarian@north"
@@ -352,7 +352,7 @@ def test_a_dead_reply_is_listed_and_tried_again(
     with database.transaction() as session:
         row = session.scalars(select(Outbox).where(Outbox.by == LIBRARIAN)).one()
         row.state = OutboxState.DEAD
-        row.attempt_log = [{"at": "…", "what": "permanent", "why": "拒收", "code": None}]
+        row.attempt_log = [{"at": MONDAY.isoformat(), "what": "permanent", "why": "拒收", "code": None}]
         stuck = row.id
 
     page = desk.get("/desk/undelivered").text
