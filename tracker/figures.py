@@ -6,6 +6,7 @@ real time) except where the name says opening day.
 """
 
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from tracker.models import Consultation
 INCLUSIVE_MATURITY = DAY + timedelta(hours=24)  # a day to answer, a day for the patron's no
 DEFLECTION_MATURITY = timedelta(hours=72)
 SECOND_MICROS = 1_000_000
+DAY_MICROS = DAY // MICROSECOND
 
 INCLUSIVE = "bot_inclusive_within_24h"
 ANSWERED = "answered_within_24h"
@@ -95,6 +97,7 @@ class Case(NamedTuple):
 
 
 COLUMNS = tuple(getattr(Consultation, name) for name in Case._fields)
+WAIT = ("received_at", "withdrawn_at", "answered_micros", "feedback_micros")
 
 
 def judge(case: Case, figure: str, at: datetime) -> str | None:
@@ -230,21 +233,10 @@ class Block:
             self.bot_only += 1
 
     def _add_handed_over(self, case: Case) -> None:
-        age = self.at - case.received_at
-        withdrawn = case.withdrawn_micros
-        if withdrawn is not None:
-            self.withdrawals.append(withdrawn)
-        elif case.answered_micros is not None:
-            self.answered.append(case.answered_micros)
-        else:
-            self.open.append(age // MICROSECOND)
-        if age >= DAY:
-            if case.feedback_micros is None:
-                self.unanswered += 1
-            else:
-                self.feedback.append(case.feedback_micros)
+        self.add_wait(case)
         if is_waiting(case):
-            self._add_waiting(1, overdue=age > DAY, oldest=case.received_at)
+            overdue = self.at - case.received_at > DAY
+            self._add_waiting(1, overdue=overdue, oldest=case.received_at)
 
     def _add_waiting(self, count: int, *, overdue: bool, oldest: datetime) -> None:
         self.waiting += count
@@ -275,6 +267,37 @@ class Block:
         self.deflection[PRESUMED] += day.presumed
         self.deflection[ABANDONED] += day.abandoned
         self.deflection["matured"] += day.bot_first
+
+    def add_counts(self, counts: Mapping[str, Any]) -> None:
+        """Count what the database has counted: a row of `tracker.counting`, without times."""
+        for name in ("received", "excluded", "excluded_late", "withdrawn", "directional"):
+            setattr(self, name, getattr(self, name) + counts[name])
+        self.handed_over += counts["handed_over"]
+        self.bot_only += counts["bot_only"]
+        for figure, share in self.shares.items():
+            for name in ("within", "matured", "pending", "pending_in_time", "pending_open"):
+                setattr(share, name, getattr(share, name) + counts[f"{figure}/{name}"])
+        if counts["oldest_waiting_at"] is not None:
+            self._add_waiting(counts["waiting"], overdue=False, oldest=counts["oldest_waiting_at"])
+            self.overdue += counts["overdue"]
+        for outcome in (CONFIRMED, PRESUMED, ABANDONED):
+            self.deflection[outcome] += counts[outcome]
+        self.deflection["matured"] += counts["bot_first"]
+
+    def add_wait(self, wait: Any) -> None:
+        """The times of one that was handed over: a row with the columns that WAIT names."""
+        age = self.at - wait.received_at
+        if wait.withdrawn_at is not None:
+            self.withdrawals.append((wait.withdrawn_at - wait.received_at) // MICROSECOND)
+        elif wait.answered_micros is not None:
+            self.answered.append(wait.answered_micros)
+        else:
+            self.open.append(age // MICROSECOND)
+        if age >= DAY:
+            if wait.feedback_micros is None:
+                self.unanswered += 1
+            else:
+                self.feedback.append(wait.feedback_micros)
 
     def add_times(self, day: Any) -> None:
         """The times of a settled day. Who still waits there has waited for three days."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from tracker import counting
 from tracker.clock import day_bounds, utc_text, zone
 from tracker.figures import (
     ANSWERED,
@@ -69,6 +70,7 @@ Stretch = tuple[date | None, date | None]  # inclusive local dates; None: withou
 
 Key = TypeVar("Key", bound=Hashable)
 
+MOST_DAYS = 60  # that one statement tells apart
 _MOST_STRETCHES = 20  # of days counted live; beyond that, one stretch over them all
 
 
@@ -140,22 +142,87 @@ def tally(
                 found[key] = Block(at)
             yield found[key]
 
-    settled, live = _settled_and_live(
-        session, library, reading, start=start, end=end, at=at, channel=channel
+    tail = (
+        _tail(
+            session,
+            library,
+            start=start,
+            end=end,
+            at=at,
+            channel=channel,
+            by_day=by_day,
+            times=times,
+        )
+        if reading is None
+        else _Tail(reading.settled, (), (), reading.live)
     )
     summed = settled_rows if by_day else settled_sums
-    for row in summed(session, library, settled, channel=channel, columns=COUNTED):
+    for row in summed(session, library, tail.settled, channel=channel, columns=COUNTED):
         for block in under(row.channel, row.day):
             block.add_rollup(row)
     if times:
-        for row in settled_rows(session, library, settled, channel=channel, columns=TIMES):
+        for row in settled_rows(session, library, tail.settled, channel=channel, columns=TIMES):
             for block in under(row.channel, row.day):
                 block.add_times(row)
     tz = zone(library.timezone)
-    for item in live:
+    for counts in tail.counts:
+        for block in under(counts["channel"], counts["day"] or at.astimezone(tz).date()):
+            block.add_counts(counts)
+    for wait in tail.waits:
+        for block in under(wait.channel, wait.received_at.astimezone(tz).date()):
+            block.add_wait(wait)
+    for item in tail.cases:
         for block in under(item.channel, item.received_at.astimezone(tz).date()):
             block.add(item)
     return found
+
+
+class _Tail(NamedTuple):
+    """A period by where its counts come from; no consultation is in two of them."""
+
+    settled: list[date]  # days whose rollups count
+    counts: Iterable[Mapping[str, Any]]  # counted by the database
+    waits: Iterable[Any]  # the times that belong to these counts
+    cases: Iterable[Case]  # to be counted one by one
+
+
+def _tail(
+    session: Session,
+    library: Library,
+    *,
+    start: date | None,
+    end: date | None,
+    at: datetime,
+    channel: str | None,
+    by_day: bool,
+    times: bool,
+) -> _Tail:
+    usable = usable_days(session, library, start=start, end=end, at=at)
+    stretches = _live_stretches(session, library, usable, start=start, end=end, at=at)
+    settled = _settled_days(usable, stretches)
+    earlier = _earlier(session, library, start=start, end=end, at=at, channel=channel)
+    days = _days_in(stretches) if by_day else []
+    if days is None:
+        rows = _rows(session, library, stretches, at=at, channel=channel)
+        return _Tail(settled, (), (), chain(rows, earlier))
+    if not stretches:
+        return _Tail(settled, (), (), earlier)
+    inside = _inside(library, stretches)
+    if channel is not None:
+        inside = and_(inside, Consultation.channel == channel)
+    counts = counting.counts(session, library, inside, at=at, days=days)
+    waits = counting.waits(session, library, inside, at=at) if times else ()
+    return _Tail(settled, counts, waits, earlier)
+
+
+def _days_in(stretches: list[Stretch]) -> list[date] | None:
+    """The days of the stretches, unless they are too many for one statement to tell apart."""
+    days: list[date] = []
+    for first, last in stretches:
+        if first is None or last is None or (last - first).days + len(days) >= MOST_DAYS:
+            return None
+        days += [first + timedelta(days=count) for count in range((last - first).days + 1)]
+    return days
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,162 @@
+"""The counts of a stretch of consultations in one statement, where rollups do not reach.
+
+The same questions as `tracker.figures` puts to each consultation, asked of the database: what
+`Block.add` counts one by one is summed here. Tests hold the two together.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, literal, null, or_, select
+from sqlalchemy.orm import Session
+
+from tracker.clock import day_bounds, zone
+from tracker.figures import (
+    ANSWERED,
+    DAY_MICROS,
+    DEFLECTION_MATURITY,
+    INCLUSIVE,
+    INCLUSIVE_MATURITY,
+    NEXT_DAY,
+    RESPONDED,
+    WAIT,
+)
+from tracker.fold import DAY
+from tracker.models import Consultation, Library
+
+C = Consultation
+
+
+def counts(
+    session: Session,
+    library: Library,
+    inside: ColumnElement[bool],
+    *,
+    at: datetime,
+    days: Sequence[date] = (),
+) -> Iterator[Any]:
+    """Counts by channel, and by local day where `days` are given: rows for `Block.add_counts`.
+
+    Reads consultations as they stand, of those to which nothing happened after `at`. `inside`
+    is the period. Of `days`, in order, each row's `day` is one.
+    """
+    sqlite = session.connection().dialect.name == "sqlite"
+    received_a_day_later = _a_day_after(C.received_at, sqlite=sqlite)
+    counted = C.excluded_at.is_(None)
+    handed = and_(counted, C.handed_over)
+    columns: dict[str, ColumnElement[Any]] = {
+        "received": func.count(),
+        "excluded": _many(C.excluded_at.is_not(None)),
+        "excluded_late": _many(and_(C.excluded_at.is_not(None), C.excluded_late)),
+        "withdrawn": _many(and_(counted, C.withdrawn_at.is_not(None))),
+        "directional": _many(and_(counted, C.directional)),
+        "handed_over": _many(handed),
+        "bot_only": _many(and_(counted, C.handed_over.is_(False))),
+    }
+    by_bot = and_(C.bot_at >= C.received_at, C.bot_at <= received_a_day_later)
+    rates = (
+        (
+            INCLUSIVE,
+            counted,
+            C.received_at <= at - INCLUSIVE_MATURITY,
+            or_(_in_a_day(C.feedback_micros), by_bot),
+            or_(C.feedback_at.is_not(None), C.bot_at.is_not(None)),
+        ),
+        (
+            ANSWERED,
+            handed,
+            C.received_at <= at - DAY,
+            _in_a_day(C.answered_micros),
+            C.answered_at.is_not(None),
+        ),
+        (
+            RESPONDED,
+            handed,
+            C.received_at <= at - DAY,
+            _in_a_day(C.feedback_micros),
+            C.feedback_at.is_not(None),
+        ),
+        (
+            NEXT_DAY,
+            and_(handed, C.next_day_due_at.is_not(None)),
+            C.next_day_due_at < at,
+            C.feedback_at.between(C.received_at, C.next_day_due_at),
+            C.feedback_at.is_not(None),
+        ),
+    )
+    for name, asked, matured, in_time, answered in rates:
+        met = func.coalesce(in_time, False)
+        young = and_(asked, ~matured)
+        columns[f"{name}/within"] = _many(and_(asked, matured, met))
+        columns[f"{name}/matured"] = _many(and_(asked, matured))
+        columns[f"{name}/pending"] = _many(young)
+        columns[f"{name}/pending_in_time"] = _many(and_(young, met))
+        columns[f"{name}/pending_open"] = _many(and_(young, ~answered))
+    waiting = and_(handed, C.feedback_at.is_(None), C.withdrawn_at.is_(None))
+    columns["waiting"] = _many(waiting)
+    columns["overdue"] = _many(and_(waiting, C.received_at < at - DAY))
+    columns["oldest_waiting_at"] = func.min(case((waiting, C.received_at)))
+    old = and_(counted, C.bot_first, C.received_at <= at - DEFLECTION_MATURITY)
+    columns["bot_first"] = _many(old)
+    columns["confirmed"] = _many(and_(old, C.handed_over.is_(False), C.bot_accepted))
+    columns["presumed"] = _many(and_(old, C.handed_over.is_(False), C.bot_accepted.is_(False)))
+    columns["abandoned"] = _many(and_(old, C.handed_over, C.feedback_at.is_(None)))
+    place = _place(library, days)
+    query = (
+        select(
+            C.channel,
+            place.label("place"),
+            *[column.label(name) for name, column in columns.items()],
+        )
+        .where(C.library_id == library.id, inside, *standing(at))
+        .group_by(C.channel, *(["place"] if days else []))
+    )
+    names = ("channel", "place", *columns)
+    for row in session.execute(query):
+        found = dict(zip(names, row, strict=True))
+        found["day"] = days[found.pop("place")] if days else None
+        yield found
+
+
+def waits(
+    session: Session, library: Library, inside: ColumnElement[bool], *, at: datetime
+) -> Iterator[Any]:
+    """What `Block.add_wait` needs of those of the same consultations that were handed over."""
+    query = select(C.channel, *[getattr(C, name) for name in WAIT]).where(
+        C.library_id == library.id, inside, *standing(at), C.excluded_at.is_(None), C.handed_over
+    )
+    yield from session.execute(query.execution_options(yield_per=5_000))
+
+
+def standing(at: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Those received by then to which nothing has happened since: the row is what it was."""
+    return C.received_at <= at, C.last_event_at <= at
+
+
+def _many(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.count().filter(condition)
+
+
+def _in_a_day(micros: Any) -> ColumnElement[bool]:
+    within: ColumnElement[bool] = micros.between(0, DAY_MICROS)
+    return within
+
+
+def _place(library: Library, days: Sequence[date]) -> ColumnElement[Any]:
+    """Which of the days it is; a CASE, because SQLite knows no time zones."""
+    if not days:
+        return null()
+    tz = zone(library.timezone)
+    ends = [(C.received_at < day_bounds(day, tz)[1], place) for place, day in enumerate(days)]
+    return case(*[(end, literal(place)) for end, place in ends])
+
+
+def _a_day_after(instant: Any, *, sqlite: bool) -> ColumnElement[datetime]:
+    """24 hours later to the microsecond, which SQLite keeps as text and cannot add to."""
+    later: ColumnElement[datetime]
+    if sqlite:
+        later = func.datetime(instant, "+1 day").op("||")(func.substr(instant, 20))
+    else:
+        later = instant + func.make_interval(0, 0, 0, 0, 24)  # a day may have 23 hours or 25
+    return later
