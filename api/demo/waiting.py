@@ -43,7 +43,7 @@ def _conversation(
         library_id=library.id,
         account_id=account_id,
         patron=Patron(library_id=library.id, created_at=at),
-        external_id=session_patron(consultation.key),
+        external_id=session_patron(consultation.key.replace("-", "")),  # a session's name has none
         issued=True,
         language=consultation.language or "zh-Hans",
         position=0,
