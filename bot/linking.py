@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from bot.channels import CHANNELS
 from bot.hearing import fold
 from bot.messages import Reply, ReplyKind
-from bot.models import Conversation, LinkCode, Patron
+from bot.models import Conversation, Inbox, LinkCode, Patron
 from bot.phrases import Phrasebook, listening
 from bot.wording import within
 from kb.text import fold_marks
@@ -136,6 +136,7 @@ def join(session: Session, kept: Conversation, joining: Conversation, *, now: da
 def part(session: Session, conversation: Conversation, *, now: datetime) -> None:
     """Give a conversation a patron of its own again, of whom nothing is known."""
     rest = others(session, conversation)
+    _send_back(session, conversation, rest)
     conversation.patron = Patron(library_id=conversation.library_id, created_at=now)
     left_alone = [conversation, *(rest if len(rest) == 1 else ())]
     for each in left_alone:
@@ -143,6 +144,31 @@ def part(session: Session, conversation: Conversation, *, now: datetime) -> None
             key: value for key, value in each.state.items() if key not in (LINKED, ANSWERS_HERE)
         }
     session.flush()
+
+
+def _send_back(session: Session, conversation: Conversation, rest: Sequence[Conversation]) -> None:
+    """Let what waits here, and was asked elsewhere, wait where it was asked."""
+    began = (
+        select(Inbox.conversation_id)
+        .where(
+            Inbox.library_id == conversation.library_id, Inbox.consultation_id == Consultation.id
+        )
+        .order_by(Inbox.id)
+        .limit(1)
+        .correlate(Consultation)
+        .scalar_subquery()
+    )
+    waiting = session.execute(
+        select(Consultation, began).where(
+            Consultation.library_id == conversation.library_id,
+            Consultation.conversation_id == conversation.id,
+            Consultation.status.not_in(GONE),
+        )
+    )
+    elsewhere = {each.id for each in rest}
+    for consultation, first in waiting.all():
+        if first in elsewhere:
+            consultation.conversation_id = first
 
 
 def others(session: Session, conversation: Conversation) -> Sequence[Conversation]:

@@ -352,7 +352,9 @@ def test_a_dead_reply_is_listed_and_tried_again(
     with database.transaction() as session:
         row = session.scalars(select(Outbox).where(Outbox.by == LIBRARIAN)).one()
         row.state = OutboxState.DEAD
-        row.attempt_log = [{"at": MONDAY.isoformat(), "what": "permanent", "why": "拒收", "code": None}]
+        row.attempt_log = [
+            {"at": MONDAY.isoformat(), "what": "permanent", "why": "拒收", "code": None}
+        ]
         stuck = row.id
 
     page = desk.get("/desk/undelivered").text

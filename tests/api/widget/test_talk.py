@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -21,39 +20,11 @@ from bot.channels.web import session_patron
 from bot.delivery import reply_as_librarian
 from bot.models import Conversation, Inbox
 from tests.api.conftest import Libraries
+from tests.api.widget.conftest import Patron
 from tests.conftest import StandingClock
 from tracker.models import Consultation, Library
 
 HARD = "你们有没有收藏我祖父一九三八年的家书手稿"
-
-
-class Patron:
-    """Somebody with the widget open."""
-
-    def __init__(self, client: TestClient, language: str = "zh-Hans") -> None:
-        self.client = client
-        started = client.post("/widget/north/sessions", json={"language": language}).json()
-        self.session: str = started["session"]
-
-    def says(self, text: str, **more: Any) -> dict[str, Any]:
-        sent = {"session": self.session, "id": uuid.uuid4().hex, "text": text, **more}
-        answer = self.client.post("/widget/north/messages", content=json.dumps(sent))
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def reads(self, after: int = 0) -> dict[str, Any]:
-        answer = self.client.get(
-            f"/widget/north/messages?after={after}",
-            headers={"Authorization": f"Bearer {self.session}"},
-        )
-        found: dict[str, Any] = answer.json()
-        return found
-
-
-@pytest.fixture
-def patron(client: TestClient, libraries: Libraries) -> Patron:
-    return Patron(client)
 
 
 def roles(answer: dict[str, Any]) -> list[str]:
