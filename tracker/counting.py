@@ -30,16 +30,17 @@ C = Consultation
 
 def counts(
     session: Session,
-    library: Library,
+    libraries: Sequence[Library],
     inside: ColumnElement[bool],
     *,
     at: datetime,
     days: Sequence[date] = (),
-) -> Iterator[Any]:
-    """Counts by channel, and by local day where `days` are given: rows for `Block.add_counts`.
+) -> Iterator[dict[str, Any]]:
+    """Counts by library and channel, and by local day where `days` are given.
 
-    Reads consultations as they stand, of those to which nothing happened after `at`. `inside`
-    is the period. Of `days`, in order, each row's `day` is one.
+    They are for `Block.add_counts`. Reads consultations as they stand, of those to which
+    nothing happened after `at`. `inside` is the period, and the libraries have one time zone.
+    Of `days`, in order, each row's `day` is one.
     """
     sqlite = session.connection().dialect.name == "sqlite"
     received_a_day_later = _a_day_after(C.received_at, sqlite=sqlite)
@@ -102,17 +103,18 @@ def counts(
     columns["confirmed"] = _many(and_(old, C.handed_over.is_(False), C.bot_accepted))
     columns["presumed"] = _many(and_(old, C.handed_over.is_(False), C.bot_accepted.is_(False)))
     columns["abandoned"] = _many(and_(old, C.handed_over, C.feedback_at.is_(None)))
-    place = _place(library, days)
+    place = _place(libraries, days)
     query = (
         select(
+            C.library_id,
             C.channel,
             place.label("place"),
             *[column.label(name) for name, column in columns.items()],
         )
-        .where(C.library_id == library.id, inside, *standing(at))
-        .group_by(C.channel, *(["place"] if days else []))
+        .where(C.library_id.in_([item.id for item in libraries]), inside, *standing(at))
+        .group_by(C.library_id, C.channel, *(["place"] if days else []))
     )
-    names = ("channel", "place", *columns)
+    names = ("library_id", "channel", "place", *columns)
     for row in session.execute(query):
         found = dict(zip(names, row, strict=True))
         found["day"] = days[found.pop("place")] if days else None
@@ -143,11 +145,11 @@ def _in_a_day(micros: Any) -> ColumnElement[bool]:
     return within
 
 
-def _place(library: Library, days: Sequence[date]) -> ColumnElement[Any]:
+def _place(libraries: Sequence[Library], days: Sequence[date]) -> ColumnElement[Any]:
     """Which of the days it is; a CASE, because SQLite knows no time zones."""
     if not days:
         return null()
-    tz = zone(library.timezone)
+    tz = zone(libraries[0].timezone)
     ends = [(C.received_at < day_bounds(day, tz)[1], place) for place, day in enumerate(days)]
     return case(*[(end, literal(place)) for end, place in ends])
 

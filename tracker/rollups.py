@@ -9,12 +9,12 @@ event lies behind: after that instant its counts hold until another event marks 
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from tracker.clock import day_bounds, within_24h, zone
@@ -149,6 +149,40 @@ def usable_days(
     if end is not None:
         query = query.where(Rollup.day <= end)
     return set(session.scalars(query)) - set(session.scalars(marks))
+
+
+def settled_spans(
+    session: Session,
+    library_ids: Sequence[int],
+    start: date | None,
+    end: date | None,
+    at: datetime,
+) -> dict[int, tuple[date, date]]:
+    """By library, the first and last of its usable days, where all between are usable too.
+
+    Libraries with a gap, or without such days, are missing.
+    """
+    dirty = exists().where(DirtyDay.library_id == Rollup.library_id, DirtyDay.day == Rollup.day)
+    first, last = func.min(Rollup.day), func.max(Rollup.day)
+    query = (
+        select(Rollup.library_id, first.label("first"), last.label("last"), func.count())
+        .where(
+            Rollup.library_id.in_(library_ids),
+            Rollup.channel == WHOLE_DAY,
+            Rollup.settled_at < at,
+            ~dirty,
+        )
+        .group_by(Rollup.library_id)
+    )
+    if start is not None:
+        query = query.where(Rollup.day >= start)
+    if end is not None:
+        query = query.where(Rollup.day <= end)
+    return {
+        row[0]: (row[1], row[2])
+        for row in session.execute(query)
+        if (row[2] - row[1]).days + 1 == row[3]
+    }
 
 
 def wrong_days(session: Session, library: Library, days: Iterable[date]) -> list[date]:

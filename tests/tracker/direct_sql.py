@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.orm import Session
 
+from tracker.figures import ANSWERED, INCLUSIVE, NEXT_DAY, RESPONDED, Block
+
 DAY_LATER = {
     "postgresql": "received_at + interval '24 hours'",
     "sqlite": "strftime('%Y-%m-%d %H:%M:%S', received_at, '+24 hours') || substr(received_at, 20)",
@@ -99,3 +101,23 @@ def _plain(value: Any, dialect: str) -> Any:
 
 def _named(values: Sequence[Any]) -> dict[str, int]:
     return {name: int(value) for name, value in zip(NAMES, values, strict=True)}
+
+
+def integers(block: Block) -> dict[str, int]:
+    """The same counts as the figures have them."""
+    return {
+        "received": block.received,
+        "excluded": block.excluded,
+        "handed_over": block.handed_over,
+        "bot_only": block.bot_only,
+        "inclusive_matured": block.shares[INCLUSIVE].matured,
+        "inclusive_within": block.shares[INCLUSIVE].within,
+        "matured": block.shares[ANSWERED].matured,
+        "answered_within": block.shares[ANSWERED].within,
+        "responded_within": block.shares[RESPONDED].within,
+        "next_day_matured": block.shares[NEXT_DAY].matured,
+        "next_day_within": block.shares[NEXT_DAY].within,
+        "waiting": block.waiting,
+        "bot_first": block.deflection["matured"],
+        "confirmed": block.deflection["confirmed"],
+    }

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from api.db import Database
-from tests.tracker.direct_sql import direct_counts
+from tests.tracker.direct_sql import direct_counts, integers
 from tests.tracker.histories import START, random_history
 from tests.tracker.samples import NOW, desk_document
 from tracker.calendars import save_calendar
 from tracker.clock import day_bounds, zone
-from tracker.figures import ANSWERED, INCLUSIVE, NEXT_DAY, RESPONDED, Block
+from tracker.dirty import mark_dirty
+from tracker.figures import Block
 from tracker.history import import_rows
 from tracker.models import Library
 from tracker.rollups import refresh
-from tracker.stats import read, tally
+from tracker.stats import read, tally, tally_all
 
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -111,20 +112,41 @@ def test_rollups_and_tail_equal_plain_sql(each_database: Database, seed: int) ->
             )
 
 
-def integers(block: Block) -> dict[str, int]:
-    return {
-        "received": block.received,
-        "excluded": block.excluded,
-        "handed_over": block.handed_over,
-        "bot_only": block.bot_only,
-        "inclusive_matured": block.shares[INCLUSIVE].matured,
-        "inclusive_within": block.shares[INCLUSIVE].within,
-        "matured": block.shares[ANSWERED].matured,
-        "answered_within": block.shares[ANSWERED].within,
-        "responded_within": block.shares[RESPONDED].within,
-        "next_day_matured": block.shares[NEXT_DAY].matured,
-        "next_day_within": block.shares[NEXT_DAY].within,
-        "waiting": block.waiting,
-        "bot_first": block.deflection["matured"],
-        "confirmed": block.deflection["confirmed"],
-    }
+@pytest.mark.parametrize("seed", range(4))
+def test_many_libraries_at_once_equal_each_by_itself(each_database: Database, seed: int) -> None:
+    dice = random.Random(seed)
+    with each_database.transaction() as session:
+        libraries = []
+        for number, timezone in enumerate(("Asia/Shanghai", "Asia/Shanghai", "Europe/Berlin")):
+            slug = f"l{number}"
+            library = Library(slug=slug, name="L", timezone=timezone, created_at=NOW)
+            session.add(library)
+            session.flush()
+            libraries.append(library)
+            rows = random_history(f"{slug}-{seed}", count=60)
+            given = [{**row, "library": slug} for row in rows]
+            import_rows(session, enumerate(given, start=1), now=NOW)
+        for number in range(8):
+            if number == 4:
+                refresh(session, now=LATER)
+                mark_dirty(session, libraries[dice.randrange(3)].id, [date(2026, 3, 5)])
+            at = START + timedelta(days=dice.choice((3, 9, 20)))
+            start = date(2026, 3, dice.randrange(1, 6)) if dice.random() < 0.6 else None
+            end = date(2026, 3, dice.randrange(6, 14)) if dice.random() < 0.6 else None
+            blocks = tally_all(session, libraries, start=start, end=end, at=at)
+            alone = {
+                (library.id, name): block
+                for library in libraries
+                for name, block in tally(
+                    session,
+                    library,
+                    start=start,
+                    end=end,
+                    at=at,
+                    keys=by_channel,
+                    times=False,
+                    by_day=False,
+                ).items()
+            }
+
+            assert told(blocks) == told(alone), (start, end, at)
