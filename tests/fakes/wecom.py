@@ -272,6 +272,10 @@ class Patron:
         self.wecom.tell(self.desk, "enter_session", **facts)
         return self.calls()
 
+    def again(self) -> Exchange:
+        """The callback comes once more, though nothing new lies ready."""
+        return self.calls()
+
     def calls(self) -> Exchange:
         """The callback, repeated until it is taken."""
         return self.wecom.deliver(self.wecom.callback(self.desk), self.webhook)
