@@ -136,6 +136,7 @@ def _mail(platform: Mail) -> dict[str, str]:
         "smtp_port": str(platform.server.smtp_port),
         "smtp_security": "none",
         "signing_secret": "threads of the demo",
+        "poll_seconds": "5",
     }
 
 
