@@ -96,7 +96,7 @@ class _Turn:
         self.state = dict(self.conversation.state)
         self.text = self.inbound.text.strip()
         self._hear_language()
-        self.is_first = self.conversation.position == 0
+        self.is_first = self.conversation.position == 0 and not self.state.get(linking.LINKED)
         if self.state.get(linking.LINKED):
             linking.bring_along(self.session, self.conversation)
         if not self.is_first:
