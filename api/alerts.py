@@ -2,16 +2,16 @@
 
 An alert names channel and times and links to the desk; what the patron wrote stays there.
 Each consultation is told of once per reason: when it has waited a while, when it is urgent,
-when it is due soon, and when it is overdue. E-mails are written here, messages to group
-robots and programs in api/announcements.py.
+when it is due soon, and when it is overdue. What is told to whom becomes rows of
+api/announcements.py in the same transaction, so that nothing is lost while a server is down.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.db import insert
@@ -38,7 +38,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
+class Letter:
     """One e-mail to one member of staff."""
 
     to: str
@@ -49,7 +49,7 @@ class Alert:
 def claim(session: Session, library: Library, *, now: datetime) -> list[Waiting]:
     """The consultations that staff have not been told of, which now count as told.
 
-    Claimed before the e-mail goes, so that of several workers only one sends it.
+    Of several workers only one gets each of them.
     """
     patience = timedelta(minutes=int(library.settings.get("alert_minutes", WAITING_MINUTES)))
     soon = timedelta(minutes=int(library.settings.get("alert_soon_minutes", SOON_MINUTES)))
@@ -69,20 +69,9 @@ def claim(session: Session, library: Library, *, now: datetime) -> list[Waiting]
     return claimed
 
 
-def release(session: Session, claimed: Iterable[Waiting]) -> None:
-    """Nothing could be sent: another round will tell."""
-    for each in claimed:
-        session.execute(
-            delete(StaffAlert).where(
-                StaffAlert.consultation_id == each.consultation_id,
-                StaffAlert.reason == each.reason,
-            )
-        )
-
-
 def letters(
     session: Session, library: Library, told: Sequence[Waiting], *, base_url: str
-) -> list[Alert]:
+) -> list[Letter]:
     """One e-mail about all of them for each member of staff who wants alerts."""
     people = session.scalars(
         select(Staff)
@@ -127,11 +116,11 @@ def _claim(session: Session, consultation: Consultation, reason: str, now: datet
     return claimed.first() is not None
 
 
-def _letter(person: Staff, library: Library, told: Sequence[Waiting], base_url: str) -> Alert:
+def _letter(person: Staff, library: Library, told: Sequence[Waiting], base_url: str) -> Letter:
     zone = ZoneInfo(library.timezone)
     facts = {"library": library.name, "count": len(told)}
     lines = [line(person.language, each, zone) for each in told]
-    return Alert(
+    return Letter(
         person.email,
         letter(person.language, "waiting_subject", **facts),
         letter(

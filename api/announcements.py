@@ -1,4 +1,4 @@
-"""Messages to robots, programs and managers: written once, sent until they are settled.
+"""Messages to robots, programs and staff: written once, sent until they are settled.
 
 A message is a row, made in the transaction that claims what it tells of, so that it exists
 exactly once however many workers run. A worker leases it, sends it outside any transaction
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from api.alerts import Waiting
+from api.alerts import Waiting, letters
 from api.alerts import line as waiting_line
 from api.db import insert
 from api.destinations import destinations_of
@@ -32,7 +32,7 @@ NEW, SENDING, SENT, UNCERTAIN, DEAD = "new", "sending", "sent", "uncertain", "de
 WAITING, DIGEST = "consultations.waiting", "library.digest"
 MOST_LINES = 10  # of one message; the desk has the rest
 LEASE = timedelta(seconds=60)
-USEFUL = timedelta(hours=12)  # an older message says nothing that still helps
+USEFUL = timedelta(days=3)  # an older message says nothing that still helps
 KEPT = timedelta(days=30)
 BACK_OFF = (10, 30, 120, 600, 1_800, 3_600)  # seconds
 GONE = "410"
@@ -63,18 +63,41 @@ def has_listeners(session: Session, library: Library) -> bool:
 
 
 def announce_waiting(
-    session: Session, library: Library, told: Sequence[Waiting], *, base_url: str, now: datetime
+    session: Session,
+    library: Library,
+    told: Sequence[Waiting],
+    *,
+    base_url: str,
+    by_email: bool,
+    now: datetime,
 ) -> int:
-    """One message about all of them for each destination; returns how many were written."""
+    """One message about all of them for each destination, and by e-mail for each of staff.
+
+    Returns how many were written.
+    """
     if not told:
         return 0
     rows = destinations_of(session, library.id, only_enabled=True)
     once = f"{told[0].reason}:{told[0].consultation_id}"  # claimed once, so named once
+    data = _waiting_data(library, told, base_url)
     for row in rows:
         text = _waiting_text(row.language, library, told, base_url)
-        data = _waiting_data(library, told, base_url)
         _add(session, library, row, once=once, kind=WAITING, text=text, data=data, now=now)
-    return len(rows)
+    mails = letters(session, library, told, base_url=base_url) if by_email else []
+    for mail in mails:
+        _add(
+            session,
+            library,
+            None,
+            email=mail.to,
+            once=f"{once}:{mail.to}",
+            kind=WAITING,
+            subject=mail.subject,
+            text=mail.text,
+            data=data,
+            now=now,
+        )
+    return len(rows) + len(mails)
 
 
 def _waiting_text(language: str, library: Library, told: Sequence[Waiting], base_url: str) -> str:

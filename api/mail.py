@@ -13,6 +13,13 @@ from bot.channels.base import SendError, SendFailure
 
 TIMEOUT_SECONDS = 8
 PERMANENT = range(500, 600)  # SMTP replies that trying again will not change
+# What is wrong with the server or with our account there is not wrong with the message.
+NOT_THE_MESSAGE = (
+    smtplib.SMTPAuthenticationError,
+    smtplib.SMTPConnectError,
+    smtplib.SMTPHeloError,
+    smtplib.SMTPSenderRefused,
+)
 
 
 class Mailer(Protocol):
@@ -85,7 +92,8 @@ class SmtpMailer:
 
 
 def _failure(code: int, error: Exception) -> SendError:
-    failure = SendFailure.PERMANENT if code in PERMANENT else SendFailure.RETRY
+    is_final = code in PERMANENT and not isinstance(error, NOT_THE_MESSAGE)
+    failure = SendFailure.PERMANENT if is_final else SendFailure.RETRY
     return SendError(f"the mail server: {type(error).__name__}", failure=failure, code=str(code))
 
 

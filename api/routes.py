@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import console, dashboard, health, openapi, pages, rasa, v1, webhooks, widget
+from api import activity, console, dashboard, health, openapi, pages, rasa, v1, webhooks, widget
 
 ROUTERS = (
     health.router,
@@ -10,6 +10,7 @@ ROUTERS = (
     rasa.router,
     widget.router,
     v1.router,
+    activity.router,
     openapi.router,
     pages.router,
     console.router,

@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session
 
 from api import alerts, announcements
 from api.announcer import Announcer
-from api.crypto import digest
 from api.errors import RefdeskError
 from api.handovers import HandOvers
 from api.letters import letter
@@ -30,6 +29,7 @@ from api.logs import log_problem
 from api.mail import Mailer, create_mailer, letter_to
 from api.privacy import forget_old
 from api.pulls import Pulls
+from api.shopper import Shopper
 from api.staffrooms import Staffrooms
 from api.state import State
 from bot import delivery, replays
@@ -72,6 +72,7 @@ class Worker:
         self.staffrooms = Staffrooms(state)
         self.hand_overs = HandOvers(state)
         self.announcer = Announcer(state, mailer=self._mailer, worker=self._name)
+        self.shopper = Shopper(state)
         self._chores = [
             Chore("recover", timedelta(seconds=10), self.recover),
             Chore("hand_over", timedelta(seconds=2), self.hand_overs.start_round),
@@ -79,6 +80,7 @@ class Worker:
             Chore("close_idle", timedelta(minutes=1), self.close_idle),
             Chore("alert_staff", timedelta(seconds=30), self.alert_staff),
             Chore("announce", timedelta(seconds=5), self.announcer.start_round),
+            Chore("probe", timedelta(seconds=30), self.probe),
             Chore("write_digests", timedelta(minutes=5), self.announcer.write_digests),
             Chore("seal_reports", timedelta(hours=1), self.announcer.seal_reports),
             Chore("refresh_rollups", timedelta(minutes=1), self.refresh_rollups),
@@ -282,6 +284,10 @@ class Worker:
                 if rollups.refresh(session, now=self._state.clock(), limit=BATCH) < BATCH:
                     return
 
+    def probe(self) -> None:
+        """Ask the test questions that are due, and flag those that are a day old."""
+        self.shopper.round()
+
     def forget_old(self) -> None:
         """Remove what is older than a library keeps, and sessions that have ended."""
         with self._state.database.snapshot() as session:
@@ -328,29 +334,11 @@ class Worker:
             library = session.get(Library, library_id)
             if library is None:
                 return
-            told = alerts.claim(session, library, now=state.clock())
-            base_url = state.settings.public_url
-            writes = bool(told) and state.settings.smtp_host is not None
-            mails = alerts.letters(session, library, told, base_url=base_url) if writes else []
-            announced = announcements.announce_waiting(
-                session, library, told, base_url=base_url, now=state.clock()
+            announcements.announce_waiting(
+                session,
+                library,
+                alerts.claim(session, library, now=state.clock()),
+                base_url=state.settings.public_url,
+                by_email=state.settings.smtp_host is not None,
+                now=state.clock(),
             )
-        sent = 0
-        for mail in mails:
-            key = digest(f"{self._name}{mail.to}{state.clock().isoformat()}")[:32]
-            try:
-                self._mailer.send(
-                    letter_to(
-                        mail.to,
-                        subject=mail.subject,
-                        text=mail.text,
-                        sender=self._sender,
-                        key=key,
-                    )
-                )
-                sent += 1
-            except SendError as error:
-                log_problem("alert_not_sent", error)
-        if mails and not sent and not announced:
-            with state.database.transaction() as session:
-                alerts.release(session, told)

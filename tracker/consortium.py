@@ -24,6 +24,7 @@ from tracker.stats import tally
 QUALIFY_AT = Fraction(9, 10)
 MINIMUM_MATURED = 10
 PROBE = "probe"
+SETTING = "consortium"  # of a library: true takes part, false refuses
 JUDGED, TOO_FEW, NOT_OBSERVED = "judged", "too_few", "not_observed"
 
 
@@ -73,8 +74,8 @@ def consortium(
 ) -> dict[str, Any]:
     """Qualifying share, mean of library rates and pooled rate by channel, JSON-ready.
 
-    `libraries` are those compared (default: all that have not opted out by the setting
-    `consortium: false`). `figure` is the rate that is compared; the default is what a patron
+    `libraries` are those compared (default: those that take part, by their setting
+    `consortium: true`). `figure` is the rate that is compared; the default is what a patron
     sees, an answer by bot or librarian within 24 h, as a probe from outside would see it.
     """
     compared = [*members(session)] if libraries is None else libraries
@@ -117,9 +118,17 @@ def consortium(
 
 
 def members(session: Session) -> list[Library]:
-    """The libraries that take part in the comparison: those that have not opted out."""
-    rows = session.scalars(select(Library).order_by(Library.slug))
-    return [library for library in rows if library.settings.get("consortium") is not False]
+    """The libraries that take part in the comparison: those that have chosen to."""
+    return [library for library in _all(session) if library.settings.get(SETTING) is True]
+
+
+def not_refusing(session: Session) -> list[Library]:
+    """All but those that have said no: for whoever runs the installation, not for members."""
+    return [library for library in _all(session) if library.settings.get(SETTING) is not False]
+
+
+def _all(session: Session) -> list[Library]:
+    return list(session.scalars(select(Library).order_by(Library.slug)))
 
 
 def published(result: dict[str, Any], *, below: int = rates.HIDE_BELOW_PUBLISHED) -> dict[str, Any]:

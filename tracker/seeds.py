@@ -65,11 +65,75 @@ def seed(
         ],
         "exceptions": exceptions,
         "unconfirmed_years": unconfirmed(country, years, today=today),
+        "country": country,
+        "subdivision": subdivision,
+        "seeded": sorted(exceptions),
         "source": f"holidays {version('holidays')}, {country}"
         + (f" {subdivision}" if subdivision else ""),
     }
     Calendar.from_document(document)
     return document
+
+
+def with_holidays(
+    document: Mapping[str, Any],
+    country: str,
+    *,
+    years: Sequence[int],
+    today: date,
+    subdivision: str | None = None,
+) -> dict[str, Any]:
+    """The document with a country's holidays of some years, by the timetable in force then.
+
+    Dates that a librarian has set stay as they are; dates of those years that were taken from
+    a list of holidays before, and not changed since, are taken anew. Raises BadCalendar.
+    """
+    changed = deepcopy(dict(document))
+    wanted = sorted(set(years))
+    seeded = set(changed.get("seeded") or ())
+    exceptions = dict(changed.get("exceptions") or {})
+    anew = {day for day in seeded if int(day[:4]) in wanted}
+    kept = {day: spans for day, spans in exceptions.items() if day not in anew}
+    for year in wanted:
+        found = seed(
+            country,
+            tz=changed["tz"],
+            weekly=_weekly_of(changed, year),
+            years=[year],
+            today=today,
+            subdivision=subdivision,
+        )
+        fresh = {day: spans for day, spans in found["exceptions"].items() if day not in kept}
+        kept |= fresh
+        seeded = (seeded - anew) | set(fresh)
+        anew = set()
+    known = set(changed.get("unconfirmed_years") or ()) - set(wanted)
+    changed |= {
+        "exceptions": dict(sorted(kept.items())),
+        "seeded": sorted(seeded),
+        "unconfirmed_years": sorted(known | set(unconfirmed(country, wanted, today=today))),
+        "country": country,
+        "subdivision": subdivision,
+        "source": f"holidays {version('holidays')}, {country}",
+    }
+    Calendar.from_document(changed)
+    return changed
+
+
+def _weekly_of(document: Mapping[str, Any], year: int) -> Week:
+    """The timetable in force in the middle of a year, else the first that there is."""
+    versions = sorted(document.get("versions") or [], key=lambda each: str(each["valid_from"]))
+    if not versions:
+        raise BadCalendar("the calendar has no timetable yet")
+    in_force = [each for each in versions if str(each["valid_from"]) <= f"{year}-07-01"]
+    weekly: Week = (in_force or versions)[-1 if in_force else 0]["weekly"]
+    return weekly
+
+
+def confirmed(document: Mapping[str, Any], year: int) -> dict[str, Any]:
+    """The document with a year's holidays said to be final: figures are provisional no more."""
+    years = [each for each in document.get("unconfirmed_years") or () if each != year]
+    return {**deepcopy(dict(document)), "unconfirmed_years": years}
 
 
 def unconfirmed(country: str, years: Sequence[int], *, today: date) -> list[int]:
@@ -106,6 +170,8 @@ def with_exception(
     else:
         exceptions[day.isoformat()] = [list(span) for span in spans]
     changed["exceptions"] = dict(sorted(exceptions.items()))
+    if "seeded" in changed:  # from now on this date is the library's own
+        changed["seeded"] = [each for each in changed["seeded"] if each != day.isoformat()]
     Calendar.from_document(changed)
     return changed
 

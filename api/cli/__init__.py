@@ -23,6 +23,8 @@ MODULES = {
     "consultations": "consultations",
     "stats": "stats",
     "report": "report",
+    "activity": "activity",
+    "probe": "probe",
     "alert": "alert",
     "audit": "audit",
     "token": "token",

@@ -17,7 +17,7 @@ from api.cli.shell import (
     say,
 )
 from tracker.clock import parse_instant
-from tracker.consortium import consortium
+from tracker.consortium import consortium, not_refusing
 from tracker.stats import stats
 
 app = one_command("stats")
@@ -66,9 +66,13 @@ def stats_command(
 
 
 def _compare(start: date | None, end: date | None, at: datetime, *, as_json: bool) -> None:
-    """Three figures by channel, and each library's own."""
+    """Three figures by channel, and each library's own.
+
+    Whoever runs this reads the database anyway: only libraries that refused are left out.
+    """
     with open_database() as database, database.snapshot() as session:
-        found = consortium(session, start=start, end=end, at=at)
+        compared = not_refusing(session)
+        found = consortium(session, start=start, end=end, at=at, libraries=compared)
     if as_json:
         print_json(found)
         return

@@ -2,8 +2,34 @@
 
 from fastapi import APIRouter
 
-from api.dashboard import around, cases, consortium, knowledge, people, rates, report
+from api.dashboard import (
+    activity,
+    alerts,
+    around,
+    audits,
+    calendar,
+    calendar_forms,
+    cases,
+    consortium,
+    knowledge,
+    people,
+    rates,
+    report,
+)
 
 router = APIRouter()
-for part in (rates, cases, people, report, consortium, knowledge, around):
+for part in (
+    rates,
+    cases,
+    people,
+    report,
+    consortium,
+    knowledge,
+    calendar,
+    calendar_forms,
+    activity,
+    alerts,
+    around,
+    audits,
+):
     router.include_router(part.router)

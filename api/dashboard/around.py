@@ -1,6 +1,5 @@
-"""What surrounds the figures: channels, staff, the log of what they did, hours, settings."""
+"""What surrounds the figures: channels, staff, the log of what they did, settings."""
 
-from datetime import date, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
@@ -12,18 +11,15 @@ from sqlalchemy.orm import Session
 from api import audit
 from api.accounts import accounts_of
 from api.auth import Manager
-from api.errors import BadRequest
 from api.models import AuditEntry
 from api.pages import web_address
 from api.screens import Screen, changing, reading
 from api.staff import staff_of
 from bot.channels import CHANNELS
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
-from tracker.clock import Calendar
 from tracker.models import Library
 
 ENTRIES = 100  # of the log, on one page
-WEEKS = 3
 RETENTION_DAYS = 180
 STUCK = (OutboxState.DEAD, OutboxState.UNCERTAIN, OutboxState.FENCED)
 
@@ -113,70 +109,6 @@ def audit_log(
             "older": found[-1].id if len(found) == ENTRIES else None,
         }
         return screen.render("manage/audit.html", context)
-
-
-# --- hours ---------------------------------------------------------------------------------
-
-
-@router.get("/calendar")
-def calendar(
-    request: Request,
-    caller: Manager,
-    start: Annotated[str | None, Query(alias="from", max_length=10)] = None,
-) -> HTMLResponse:
-    """Three weeks of every calendar: the staffed desk first, then the buildings."""
-    with reading(request, caller, section="manage") as (session, screen):
-        first = _monday(screen, start)
-        known = screen.state.desks.of(session, screen.library.id, now=screen.now).calendars
-        names = sorted(known, key=lambda name: (name != "desk", name != "building", name))
-        context = {
-            "page": "calendar",
-            "earlier": first - timedelta(weeks=WEEKS),
-            "later": first + timedelta(weeks=WEEKS),
-            "calendars": [_calendar(screen, name, known[name], first) for name in names],
-        }
-        return screen.render("manage/calendar.html", context)
-
-
-def _monday(screen: Screen, start: str | None) -> date:
-    try:
-        day = date.fromisoformat(start) if start else screen.reader.local(screen.now).date()
-    except ValueError:
-        raise BadRequest("A date is written as 2026-11-22.") from None
-    return day - timedelta(days=day.weekday())
-
-
-def _calendar(screen: Screen, name: str, calendar: Calendar, first: date) -> dict[str, Any]:
-    reader = screen.reader
-    title = screen.text(f"calendar.{name}") if name in {"desk", "building"} else name
-    return {
-        "name": title,
-        "state": _state(screen, calendar),
-        "weekdays": [screen.text(f"format.weekday.{number}") for number in range(1, 8)],
-        "weeks": [
-            [
-                _day(calendar, first + timedelta(days=7 * week + day), reader.clock)
-                for day in range(7)
-            ]
-            for week in range(WEEKS)
-        ],
-    }
-
-
-def _day(calendar: Calendar, day: date, clock: Any) -> dict[str, Any]:
-    spans = [f"{clock(opens)}–{clock(shuts)}" for opens, shuts in calendar.spans_on(day)]
-    return {"date": day, "spans": spans}
-
-
-def _state(screen: Screen, calendar: Calendar) -> str:
-    closes = calendar.closes_at(screen.now)
-    if closes is not None:
-        until = screen.reader.when(closes, screen.now)
-        return screen.text("calendar.open_now", until=until)
-    opens = calendar.next_opening(screen.now)
-    if opens is None:
-        return screen.text("calendar.never")
-    return screen.text("calendar.closed_now", when=screen.reader.when(opens, screen.now))
 
 
 # --- settings ------------------------------------------------------------------------------

@@ -4,61 +4,147 @@ The study's 17 % is a share of libraries, so it stands here and in no library's 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from fractions import Fraction
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
 from api import audit
 from api.auth import Manager
 from api.dashboard.period import Period, Selection, chosen
+from api.errors import NotFound
 from api.reports.voice import Voice
 from api.screens import Screen, changing, reading
-from tracker.consortium import JUDGED, consortium, members, probes, published
+from tracker.activity import indicators, survey
+from tracker.consortium import JUDGED, NOT_OBSERVED, SETTING, consortium, members, probes, published
 from tracker.models import Library
 
-SETTING = "consortium"
+QUALIFY_AT = 90  # percent, unless the address says otherwise
+FEWEST = 3  # libraries: of two, each could work out the other's hidden count
+INDICATORS = ("have", "push_weekly", "following", "many_posts")
 
 router = APIRouter(prefix="/manage/consortium", include_in_schema=False)
 
 
 @router.get("")
-def compare(request: Request, caller: Manager, period: Period) -> HTMLResponse:
+def compare(
+    request: Request,
+    caller: Manager,
+    period: Period,
+    qualify: Annotated[int, Query(ge=1, le=100)] = QUALIFY_AT,
+) -> HTMLResponse:
     """Qualifying share, mean and pooled rate by channel, and each member's own."""
     with reading(request, caller, section="manage") as (session, screen):
         selection = chosen(period, today=screen.reader.local(screen.now).date())
-        taking_part = participants(session)
+        taking_part = members(session)
         takes_part = any(library.id == screen.library.id for library in taking_part)
         context = {
             "page": "consortium",
             "selection": selection,
+            "qualify": qualify,
             "takes_part": takes_part,
             "members": len(taking_part),
-            "tables": _tables(session, screen, selection, taking_part) if takes_part else None,
+            "tables": (
+                _tables(session, screen, selection, taking_part, qualify) if takes_part else None
+            ),
         }
         return screen.render("manage/consortium.html", context)
 
 
-def participants(session: Session) -> list[Library]:
-    """The libraries that chose to be compared with each other."""
-    return [library for library in members(session) if library.settings.get(SETTING) is True]
+@router.get("/{slug}")
+def member(request: Request, caller: Manager, period: Period, slug: str) -> HTMLResponse:
+    """What one member shows the others. Raises NotFound unless both take part."""
+    with reading(request, caller, section="manage") as (session, screen):
+        selection = chosen(period, today=screen.reader.local(screen.now).date())
+        taking_part = members(session)
+        shown = next((library for library in taking_part if library.slug == slug), None)
+        if shown is None or all(library.id != screen.library.id for library in taking_part):
+            raise NotFound("There is no such member.")
+        found = _found(session, screen, selection, taking_part)
+        context = {
+            "page": "consortium",
+            "selection": selection,
+            "member": shown.name,
+            "address": f"/manage/consortium/{shown.slug}",
+            "rows": [
+                _member(screen, Voice(screen.reader), item, selection)
+                for item in found["libraries"]
+                if item["library"] == slug
+            ],
+            "activity": _activity(session, screen, selection, shown),
+        }
+        return screen.render("manage/member.html", context)
+
+
+def _found(
+    session: Session,
+    screen: Screen,
+    selection: Selection,
+    taking_part: Sequence[Library],
+    qualify: int = QUALIFY_AT,
+) -> dict[str, Any]:
+    return published(
+        consortium(
+            session,
+            start=selection.start,
+            end=selection.end,
+            at=screen.now,
+            libraries=taking_part,
+            qualify_at=Fraction(qualify, 100),
+        )
+    )
 
 
 def _tables(
-    session: Session, screen: Screen, selection: Selection, taking_part: Sequence[Library]
+    session: Session,
+    screen: Screen,
+    selection: Selection,
+    taking_part: Sequence[Library],
+    qualify: int,
 ) -> dict[str, Any]:
-    period = {"start": selection.start, "end": selection.end, "at": screen.now}
-    found = published(consortium(session, **period, libraries=taking_part))  # type: ignore[arg-type]
-    probed = probes(session, **period, libraries=taking_part)  # type: ignore[arg-type]
+    found = _found(session, screen, selection, taking_part, qualify)
+    probed = probes(
+        session, start=selection.start, end=selection.end, at=screen.now, libraries=taking_part
+    )
+    surveyed = survey(session, taking_part, start=selection.start, end=selection.end)
     voice = Voice(screen.reader)
     return {
         "threshold": voice.percent_of(found["qualify_at"]),
         "channels": [
             _channel(screen, voice, name, found, probed.get(name)) for name in found["qualifying"]
         ],
-        "libraries": [_member(screen, voice, item) for item in found["libraries"]],
+        "libraries": [_member(screen, voice, item, selection) for item in found["libraries"]],
+        "survey": [
+            {
+                "name": screen.channel_name(name),
+                "shares": [_share(voice, row[key]) for key in INDICATORS],
+            }
+            for name, row in surveyed.items()
+        ],
     }
+
+
+def _activity(
+    session: Session, screen: Screen, selection: Selection, library: Library
+) -> list[dict[str, Any]]:
+    number = screen.reader.number
+    found = indicators(session, library, start=selection.start, end=selection.end)
+    return [
+        {
+            "name": screen.channel_name(name),
+            "followers": "–" if row["followers"] is None else number(row["followers"]),
+            "growth": "–" if row["growth"] is None else number(row["growth"]),
+            "pushes_weekly": row["pushes_weekly"],
+            "engagement": (
+                "–"
+                if row["engagement"] is None
+                else screen.reader.percent_of(100 * row["engagement"])
+            ),
+        }
+        for name, row in found.items()
+    ]
 
 
 def _channel(
@@ -69,15 +155,26 @@ def _channel(
     probed: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     qualifying = found["qualifying"][name]
+    gives_away = _gives_away(found, name)
     return {
         "name": screen.channel_name(name),
         "qualifying": _share(voice, qualifying),
-        "mean": voice.percent_of(found["mean"][name]["rate"]),
-        "pooled": _share(voice, found["pooled"][name]),
+        "mean": None if gives_away else voice.percent_of(found["mean"][name]["rate"]),
+        "pooled": None if gives_away else _share(voice, found["pooled"][name]),
         "too_few": screen.reader.number(qualifying["too_few"]),
         "not_observed": screen.reader.number(qualifying["not_observed"]),
         "probes": _share(voice, probed) if probed and probed["denominator"] else None,
     }
+
+
+def _gives_away(found: Mapping[str, Any], name: str) -> bool:
+    """Whether a sum over so few libraries would tell a count that is hidden."""
+    cells = [
+        item
+        for item in found["libraries"]
+        if item["channel"] == name and item["state"] != NOT_OBSERVED
+    ]
+    return len(cells) < FEWEST and any(item["matured"] is None for item in cells)
 
 
 def _share(voice: Voice, share: Mapping[str, Any]) -> dict[str, str]:
@@ -93,10 +190,13 @@ def _share(voice: Voice, share: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _member(screen: Screen, voice: Voice, item: Mapping[str, Any]) -> dict[str, Any]:
+def _member(
+    screen: Screen, voice: Voice, item: Mapping[str, Any], selection: Selection
+) -> dict[str, Any]:
     is_shown = item["matured"] is not None and item["state"] == JUDGED
     return {
         "name": item["name"],
+        "address": selection.address(f"/manage/consortium/{item['library']}"),
         "channel": screen.channel_name(item["channel"]),
         "is_own": item["library"] == screen.library.slug,
         "rate": voice.percent(item) if is_shown else None,

@@ -375,7 +375,7 @@ def test_alerts_that_help_nobody_any_more_are_given_up_and_forgotten(
     Worker(state).alert_staff()
 
     with database.transaction() as session:
-        forget_old(session, now=clock.advance(hours=13))
+        forget_old(session, now=clock.advance(hours=73))
     assert states(database) == ["dead"]
     with database.transaction() as session:
         forget_old(session, now=clock() + KEPT)
@@ -393,7 +393,9 @@ def test_a_long_list_is_cut_for_people_and_whole_for_programs(
     with database.transaction() as session:
         north = session.get_one(Library, libraries.north)
         told = claim(session, north, now=clock())
-        announce_waiting(session, north, told, base_url="https://a.example", now=clock())
+        announce_waiting(
+            session, north, told, base_url="https://a.example", by_email=False, now=clock()
+        )
         row = session.scalars(select(AlertMessage)).one()
         text, data = row.text, row.data
 

@@ -15,6 +15,7 @@ class MailServer(threading.Thread):
     def __init__(self, code: int = 250) -> None:
         super().__init__(daemon=True)
         self.code = code
+        self.greeting = "220 ready"
         self.lines: list[str] = []
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._door.getsockname()[1])
@@ -22,7 +23,7 @@ class MailServer(threading.Thread):
     def run(self) -> None:
         connection, _ = self._door.accept()
         with connection, connection.makefile("rw", newline="\r\n") as wire:
-            self._say(wire, "220 ready")
+            self._say(wire, self.greeting)
             in_letter = False
             for line in wire:
                 self.lines.append(line.rstrip())
@@ -100,6 +101,16 @@ def test_a_refused_address_is_tried_again_only_when_that_can_help(
 
     assert caught.value.failure is failure
     assert "reader@example.org" not in str(caught.value)
+
+
+def test_a_server_that_turns_everybody_away_is_asked_later(server: MailServer) -> None:
+    server.greeting = "554 closed for repairs"
+    server.start()
+
+    with pytest.raises(SendError) as caught:
+        SmtpMailer(settings(server.port)).send(letter())
+
+    assert caught.value.failure is SendFailure.RETRY
 
 
 def test_a_server_that_is_not_there_is_asked_later() -> None:

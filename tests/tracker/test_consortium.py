@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from tests.tracker.samples import NOW
 from tracker import activity, consortium, rates
-from tracker.consortium import channels_of, members, probes, published
+from tracker.consortium import channels_of, members, not_refusing, probes, published
 from tracker.history import import_rows
 from tracker.models import Library
 
@@ -18,9 +18,14 @@ PERIOD: dict[str, Any] = {"start": date(2026, 3, 2), "end": date(2026, 3, 29)}
 RC24 = {"A": (90, 100), "B": (45, 50), "C": (3, 4), "D": (0, 12), "F": (19, 20), "G": (10, 40)}
 
 
-def add(session: Session, slug: str, **settings: Any) -> Library:
+def add(session: Session, slug: str) -> Library:
+    """A library that takes part."""
     library = Library(
-        slug=slug, name=slug, timezone="Asia/Shanghai", settings=settings, created_at=NOW
+        slug=slug,
+        name=slug,
+        timezone="Asia/Shanghai",
+        settings={"consortium": True},
+        created_at=NOW,
     )
     session.add(library)
     session.flush()
@@ -82,13 +87,25 @@ def test_the_threshold_is_compared_in_integers(session: Session, seven: list[Lib
     assert above["qualify_at"] == 0.901
 
 
-def test_who_opts_out_is_not_compared(session: Session, seven: list[Library]) -> None:
-    seven[0].settings = {"consortium": False}
+@pytest.mark.parametrize("setting", [{"consortium": False}, {}])
+def test_only_who_chose_to_take_part_is_compared(
+    session: Session, seven: list[Library], setting: dict[str, bool]
+) -> None:
+    seven[0].settings = setting
     session.flush()
 
     assert [library.slug for library in members(session)] == list("BCDEFG")
     slugs = {item["library"] for item in consortium.consortium(session, at=AT)["libraries"]}
     assert "A" not in slugs
+
+
+def test_whoever_runs_the_installation_sees_all_that_have_not_refused(
+    session: Session, seven: list[Library]
+) -> None:
+    seven[0].settings, seven[1].settings = {}, {"consortium": False}
+    session.flush()
+
+    assert [library.slug for library in not_refusing(session)] == list("ACDEFG")
 
 
 def test_a_library_without_the_channel_is_not_in_the_denominator(

@@ -12,11 +12,13 @@ from tests.tracker.samples import desk_document, week
 from tracker.clock import Calendar
 from tracker.errors import BadCalendar
 from tracker.seeds import (
+    confirmed,
     countries,
     holiday_names,
     seed,
     unconfirmed,
     with_exception,
+    with_holidays,
     with_timetable,
 )
 
@@ -133,3 +135,40 @@ def test_a_vacations_timetable_holds_from_its_date_on() -> None:
     assert calendar.weekly_on(date(2026, 7, 13)) == ((540, 960),)
     assert calendar.weekly_on(date(2026, 7, 14)) == ()
     assert with_timetable(summer, date(2026, 7, 13), None) == desk_document()
+
+
+# --- holidays brought into a calendar that is in use ---------------------------------------
+
+
+def test_holidays_come_into_a_calendar_and_what_a_librarian_set_stays() -> None:
+    own = with_exception(desk_document(), date(2026, 10, 2), [["10:00", "12:00"]])
+
+    found = with_holidays(own, "CN", years=[2026, 2027], today=TODAY)
+
+    assert found["exceptions"]["2026-10-01"] == []
+    assert found["exceptions"]["2026-10-02"] == [["10:00", "12:00"]]
+    assert found["exceptions"]["2026-10-10"] == [["08:30", "17:00"]]
+    assert found["unconfirmed_years"] == [2027]
+
+
+def test_taking_holidays_again_moves_only_what_came_from_the_list() -> None:
+    first = with_holidays(desk_document(), "VN", years=[2026], today=TODAY)
+    edited = with_exception(first, date(2026, 4, 30), [["08:00", "10:00"]])
+
+    again = with_holidays(edited, "CN", years=[2026], today=TODAY)
+
+    assert again["exceptions"]["2026-04-30"] == [["08:00", "10:00"]]
+    assert "2026-09-02" not in again["exceptions"]  # Viet Nam's, from the list before
+    assert again["exceptions"]["2026-10-01"] == []
+
+
+def test_a_year_is_provisional_until_somebody_confirms_it() -> None:
+    open_year = with_holidays(desk_document(), "CN", years=[2027], today=TODAY)
+
+    assert confirmed(open_year, 2027)["unconfirmed_years"] == []
+    assert open_year["unconfirmed_years"] == [2027]
+
+
+def test_a_calendar_without_hours_takes_no_holidays() -> None:
+    with pytest.raises(BadCalendar):
+        with_holidays({"tz": "Asia/Shanghai", "versions": []}, "CN", years=[2026], today=TODAY)

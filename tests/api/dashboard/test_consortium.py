@@ -83,3 +83,40 @@ def test_a_librarian_may_not_decide_it(libraries: Libraries, signed_in: SignIn) 
 
     assert client.get(PAGE).status_code == 403
     assert client.post(f"{PAGE}/join").status_code == 403
+
+
+def test_a_member_has_a_page_for_members_only(asked: None, signed_in: SignIn) -> None:
+    north, south = signed_in("manager@north"), signed_in("manager@south")
+    post_form(south, f"{PAGE}/join", page=PAGE)
+    assert north.get(f"{PAGE}/south").status_code == 404
+
+    post_form(north, f"{PAGE}/join", page=PAGE)
+
+    assert "50.0%" in north.get(f"{PAGE}/south").text
+    assert north.get(f"{PAGE}/nowhere").status_code == 404
+
+
+def test_the_line_to_qualify_is_in_the_address(asked: None, signed_in: SignIn) -> None:
+    north, south = signed_in("manager@north"), signed_in("manager@south")
+    for client in (north, south):
+        post_form(client, f"{PAGE}/join", page=PAGE)
+
+    assert "1/2" in north.get(f"{PAGE}?qualify=90").text
+    assert "2/2" in north.get(f"{PAGE}?qualify=50").text
+    assert north.get(f"{PAGE}?qualify=0").status_code == 422
+
+
+def test_of_two_libraries_no_sum_tells_the_others_hidden_count(
+    database: Database, libraries: Libraries, signed_in: SignIn
+) -> None:
+    with database.transaction() as session:
+        few = rows("north", within=38, late=2) + rows("south", within=2, late=2)
+        import_rows(session, enumerate(few, start=1), now=MONDAY)
+    north, south = signed_in("manager@north"), signed_in("manager@south")
+    for client in (north, south):
+        post_form(client, f"{PAGE}/join", page=PAGE)
+
+    page = north.get(PAGE).text
+
+    assert "90.9" not in page  # 40 of 44
+    assert "40/44" not in page
