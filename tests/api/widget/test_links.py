@@ -28,7 +28,6 @@ def over_rasa(client: TestClient, text: str, sender: str = "r-1") -> str:
 
 def linked(patron: Patron, client: TestClient) -> None:
     code = patron.posts("link/code").json()["code"]
-    over_rasa(client, "怎么续借图书")
     assert "已关联" in over_rasa(client, code)
 
 
@@ -46,6 +45,7 @@ def test_a_code_of_the_widget_is_taken_on_another_channel(
 
 def test_what_was_said_there_is_shown_here_and_named(patron: Patron, client: TestClient) -> None:
     patron.says("人工")
+    over_rasa(client, "怎么续借图书")
     linked(patron, client)
 
     elsewhere = patron.reads()["elsewhere"]
@@ -134,12 +134,15 @@ def test_a_link_can_be_undone_in_the_widget(patron: Patron, client: TestClient) 
 def test_the_desk_shows_both_channels_and_what_was_asked_there(
     patron: Patron, client: TestClient, signed_in: SignIn, database: Database, clock: StandingClock
 ) -> None:
+    over_rasa(client, "怎么续借图书")
+    clock.advance(hours=25)
     patron.says("人工")
     linked(patron, client)
     clock.advance(minutes=5)
     over_rasa(client, "有消息了吗")
     with database.snapshot() as session:
-        number = session.scalars(select(Consultation.id).order_by(Consultation.id)).first()
+        last = select(Consultation.id).order_by(Consultation.id.desc())
+        number = session.scalars(last).first()
 
     page = signed_in("librarian@north").get(f"/desk/c/{number}").text
 

@@ -1,12 +1,13 @@
 """A conversation by e-mail, to its own patron only."""
 
 import pytest
-from fastapi import FastAPI
 from sqlalchemy import select
 
 from api.db import Database
+from api.state import State
 from bot.models import Outbox, OutboxState
 from tests.api.widget.conftest import Patron
+from tests.api.widget.test_talk import answered_by_librarian
 from tests.conftest import StandingClock
 
 
@@ -67,9 +68,11 @@ def test_what_is_no_address_is_refused(patron: Patron, database: Database, addre
     assert letters(database) == []
 
 
-def test_a_desk_that_cannot_mail_says_so(patron: Patron, app: FastAPI) -> None:
+def test_a_desk_that_cannot_mail_says_so(
+    patron: Patron, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     patron.says("人工")
-    app.state.refdesk.settings.smtp_host = None
+    monkeypatch.setitem(state.settings.__dict__, "smtp_host", None)
 
     assert patron.posts("transcript", email="reader@example.org").status_code == 503
 
@@ -77,8 +80,6 @@ def test_a_desk_that_cannot_mail_says_so(patron: Patron, app: FastAPI) -> None:
 def test_the_answer_of_a_librarian_is_in_it_with_their_name(
     patron: Patron, database: Database, clock: StandingClock
 ) -> None:
-    from tests.api.widget.test_talk import answered_by_librarian
-
     patron.says("人工")
     answered_by_librarian(database, clock, "特藏室有一部。")
     patron.posts("transcript", email="reader@example.org")
