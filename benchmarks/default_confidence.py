@@ -27,7 +27,7 @@ def observed(knowledge: Path, queries: Path) -> tuple[list[np.ndarray], list[int
     seen, outcomes = [], []
     for query in read_queries(queries):
         reading = read(query.text, matcher.concepts, matcher.spelling_)
-        judged = matcher.model_.judge(matcher.model_.space.locate([reading]))
+        judged = matcher.model_.judge(matcher._locate([reading]))
         if not len(judged.points.numbers):
             continue
         seen.append(evidence(matcher.model_, [reading.glance()], judged)[0])

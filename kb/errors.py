@@ -29,6 +29,12 @@ class BadEntry(KnowledgeError):
     status = 422
 
 
+class NoModel(KnowledgeError):
+    """No sentence model can be read where one was named."""
+
+    status = 500
+
+
 class UnknownEntry(KnowledgeError):
     """This library has no entry with that key."""
 

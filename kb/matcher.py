@@ -19,13 +19,14 @@ from kb.concepts import ConceptIndex, shipped_index, shipped_terms
 from kb.confidence import EVIDENCE, NONE, RIGHT, WRONG, Confidence, evidence
 from kb.entries import Concept, Phrasing
 from kb.explanation import Explanation, Reason
+from kb.meaning import WORDS, Meaning
 from kb.model import Examples, Judgements, Model
 from kb.patching import Addition, patched
-from kb.reading import Glance, Reading, read
+from kb.reading import MEANING, Glance, Reading, read
 from kb.spelling import Spelling
 from kb.store import Arrays
 from kb.text import normalise
-from kb.vectors import Floats, Vocabulary, blend
+from kb.vectors import Floats, Points, Vocabulary, blend
 from kb.verdict import Candidate, Ranking, Thresholds
 from kb.wordlists import wordlist
 
@@ -45,9 +46,11 @@ class Matcher:
         *,
         concepts: Iterable[Concept] = (),
         background: Sequence[BackgroundQuestion] | None = None,
+        meaning: Meaning = WORDS,
     ) -> None:
         """`concepts` are a library's own, beside those that are shipped."""
         self.limit = limit
+        self.meaning = meaning
         self.own_concepts = tuple(concepts)
         self.concepts = shipped_index()
         if self.own_concepts:
@@ -65,9 +68,11 @@ class Matcher:
         glances: list[Glance] = []
         vocabulary = Vocabulary()
         labels = [number[text.entry] for text in (*self.phrasings_, *told)]
+        counts = vocabulary.count(self._reading_through(texts, glances), grow=True)
         examples = Examples(
             vocabulary,
-            vocabulary.count(self._reading_through(texts, glances), grow=True),
+            counts,
+            self.meaning.of(glances),
             np.array(labels + [len(number)] * (len(texts) - len(labels)), np.int32),
             len(self.phrasings_),
             len(told),
@@ -148,7 +153,7 @@ class Matcher:
             if key in after
         ]
         numbering = [before.get(entry, -1) for entry in other.entries_]
-        other.model_ = patched(self.model_, numbering, additions)
+        other.model_ = patched(self.model_, numbering, additions, self.meaning)
         new = [reading.text for addition in additions for reading in addition.phrasings]
         other.spelling_ = self.spelling_.extended(new)
         return other
@@ -171,7 +176,8 @@ class Matcher:
             model = Model.fit(examples.take(kept))
             for begin in range(0, len(asked), _BATCH):
                 batch = asked[begin : begin + _BATCH]
-                judged = model.judge(model.space.place(examples.counts.take(batch)))
+                points = model.space.place(examples.counts.take(batch), examples.dense[batch])
+                judged = model.judge(points)
                 seen.append(evidence(model, [glances[at] for at in batch], judged))
                 guesses = judged.scores[:, :-1].argmax(axis=1)
                 outcomes += [
@@ -211,12 +217,16 @@ class Matcher:
         self, text: str, context: Sequence[tuple[str, str]] = ()
     ) -> tuple[Ranking, Reading, Judgements]:
         reading = read(text, self.concepts, self.spelling_)
-        judged = self.model_.judge(self.model_.space.locate([reading]))
+        judged = self.model_.judge(self._locate([reading]))
         ranking = self._ranking(reading, judged)
         if context and ranking.top < self.thresholds_.sure and len(reading.text) <= _ELLIPTICAL:
             reading, judged = self._in_context(reading, context)
             ranking = self._ranking(reading, judged)
         return ranking, reading, judged
+
+    def _locate(self, readings: Sequence[Reading]) -> Points:
+        dense = self.meaning.of([reading.glance() for reading in readings])
+        return self.model_.space.locate(readings, dense)
 
     def _ranking(self, reading: Reading, judged: Judgements) -> Ranking:
         if not self.entries_ or not len(judged.points.numbers):
@@ -231,7 +241,7 @@ class Matcher:
         last = dict(context)  # the last turn of each
         roles = [role for role in _CONTEXT_WEIGHTS if role in last]
         said = [read(last[role], self.concepts, self.spelling_) for role in roles]
-        points = self.model_.space.locate([reading, *said])
+        points = self._locate([reading, *said])
         whole = blend(points, [1.0, *(_CONTEXT_WEIGHTS[role] for role in roles)])
         concepts = set(reading.concepts)
         if "patron" in last:
@@ -274,12 +284,14 @@ class Matcher:
 
     def _reasons(self, judged: Judgements, entry: str) -> tuple[Reason, ...]:
         share = self.model_.contributions(judged.points, self.entries_.index(entry))
+        numbers = judged.points.numbers.tolist()
         names = list(self.model_.space.vocabulary.number)
-        strongest = np.argsort(-share, kind="stable")[:_SHOWN_FEATURES]
+        meant = self.model_.meaning(judged.points, self.entries_.index(entry))
+        found = [(names[number], float(one)) for number, one in zip(numbers, share, strict=True)]
+        found.append((MEANING, meant))
+        found.sort(key=lambda one: -one[1])
         return tuple(
-            Reason(names[judged.points.numbers[at]], round(float(share[at]), 4))
-            for at in strongest
-            if share[at] > 0
+            Reason(name, round(weight, 4)) for name, weight in found[:_SHOWN_FEATURES] if weight > 0
         )
 
     def _nearest(self, judged: Judgements, ranking: Ranking) -> tuple[tuple[str, str, float], ...]:

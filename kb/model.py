@@ -32,6 +32,7 @@ class Examples:
 
     vocabulary: Vocabulary
     counts: Counts
+    dense: Floats
     labels: Ints
     phrasings: int
     answers: int
@@ -49,6 +50,7 @@ class Examples:
         return Examples(
             self.vocabulary,
             self.counts.take(rows),
+            self.dense[chosen],
             self.labels[chosen],
             phrasings,
             answers,
@@ -71,12 +73,22 @@ class Model:
     """Learned coefficients over an inverted index of the examples."""
 
     def __init__(
-        self, space: Space, postings: Postings, labels: Ints, coefficients: Floats, phrasings: int
+        self,
+        space: Space,
+        postings: Postings,
+        dense: Floats,
+        *,
+        labels: Ints,
+        coefficients: Floats,
+        phrasings: int,
     ) -> None:
         """The first `phrasings` rows are phrasings by entry, then come answers and background."""
         _one_thread()
         self.space = space
         self.postings = postings
+        self.dense = dense
+        self._with_meaning = np.flatnonzero(dense.any(axis=1))
+        self._meanings = np.ascontiguousarray(dense[self._with_meaning])
         self.labels = labels
         self.coefficients = coefficients
         self.phrasings = phrasings
@@ -94,13 +106,25 @@ class Model:
             *range(examples.background_from, len(examples.labels)),
         ]
         space = Space.learn(examples.vocabulary, examples.counts.take(learned))
-        rows = space.place(examples.counts).matrix(len(space))
+        points = space.place(examples.counts, examples.dense)
+        rows = points.matrix(len(space))
         weights = np.ones(len(examples.labels), np.float32)
         weights[examples.phrasings : examples.background_from] = ANSWER_WEIGHT
         coefficients = fit_logistic(
-            _product(rows), examples.labels, examples.entries + 1, c=C, weights=weights
+            _product(rows, points.dense),
+            examples.labels,
+            examples.entries + 1,
+            c=C,
+            weights=weights,
         )
-        return cls(space, Postings.of(rows), examples.labels, coefficients, examples.phrasings)
+        return cls(
+            space,
+            Postings.of(rows),
+            points.dense,
+            labels=examples.labels,
+            coefficients=coefficients,
+            phrasings=examples.phrasings,
+        )
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """What was learned, as arrays and a document that JSON can hold."""
@@ -108,6 +132,7 @@ class Model:
             "starts": self.postings.starts,
             "rows": self.postings.rows,
             "values": self.postings.values,
+            "dense": self.dense,
             "rarity": self.space.rarity,
             "labels": self.labels,
             "coefficients": self.coefficients,
@@ -120,18 +145,27 @@ class Model:
         labels = arrays["labels"]
         postings = Postings(arrays["starts"], arrays["rows"], arrays["values"], len(labels))
         space = Space(Vocabulary(document["names"]), arrays["rarity"])
-        return cls(space, postings, labels, arrays["coefficients"], document["phrasings"])
+        return cls(
+            space,
+            postings,
+            arrays["dense"],
+            labels=labels,
+            coefficients=arrays["coefficients"],
+            phrasings=document["phrasings"],
+        )
 
     @property
     def nbytes(self) -> int:
         """What the arrays take in memory."""
         kept = self.postings
-        arrays = (kept.starts, kept.rows, kept.values, self.coefficients, self.labels)
+        arrays = (kept.starts, kept.rows, kept.values, self.dense, self.coefficients, self.labels)
         return sum(array.nbytes for array in arrays)
 
     def judge(self, points: Points) -> Judgements:
         """Compare points of the model's space with every example."""
         likeness = self.postings.likeness(points)
+        if points.dense.any():
+            likeness[:, self._with_meaning] += points.dense @ self._meanings.T
         nearest = np.zeros((len(points), self.entries), np.float32)
         if len(self._held):
             own = likeness[:, : self.phrasings]
@@ -157,6 +191,11 @@ class Model:
                 shared += rarity * bool((self.labels[rows] == entry).any())
         return shared / whole if whole else 0.5
 
+    def meaning(self, points: Points, entry: int) -> float:
+        """How much the meaning of a question speaks for an entry against the average one."""
+        lead = self.coefficients[:, entry] - self.coefficients[:, :-1].mean(axis=1)
+        return float((self._meanings @ points.dense[0]) @ lead[self._with_meaning])
+
     def contributions(self, points: Points, entry: int) -> Floats:
         """How much each feature of a question speaks for an entry against the average one."""
         lead = self.coefficients[:, entry] - self.coefficients[:, :-1].mean(axis=1)
@@ -177,10 +216,11 @@ def _one_thread() -> None:
     threadpool_limits(limits=1, user_api="blas")
 
 
-def _product(rows: Any) -> Callable[[Floats], Floats]:
+def _product(rows: Any, dense: Floats) -> Callable[[Floats], Floats]:
     """Multiplication with the kernel matrix of the rows, held whole only while it is small."""
     if rows.shape[0] <= _DENSE:
-        dense = (rows @ rows.T).toarray()
-        return lambda right: dense @ right
+        whole = (rows @ rows.T).toarray()
+        whole += dense @ dense.T
+        return lambda right: whole @ right
     columns = rows.T.tocsr()
-    return lambda right: rows @ (columns @ right)
+    return lambda right: rows @ (columns @ right) + dense @ (dense.T @ right)

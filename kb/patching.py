@@ -7,11 +7,14 @@ the old ones in a single step. The model is learned anew later, when nobody wait
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from kb.logistic import fit_logistic
+from kb.meaning import Meaning
 from kb.model import ANSWER_WEIGHT, C, Model
 from kb.reading import Reading
 from kb.vectors import Floats, Ints, Postings, Space, Vocabulary
@@ -29,7 +32,25 @@ class Addition:
     answers: Sequence[Reading] = ()
 
 
-def patched(model: Model, numbering: Sequence[int], additions: Sequence[Addition]) -> Model:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Points as a matrix, with their places in the dense space."""
+
+    sparse: sparse.csr_matrix
+    dense: Floats
+
+    def __getitem__(self, rows: NDArray[Any]) -> "_Rows":
+        return _Rows(self.sparse[rows], self.dense[rows])
+
+    def likeness(self, other: "_Rows") -> Floats:
+        """The cosine of each of these with each of the others."""
+        found = np.asarray((self.sparse @ other.sparse.T).toarray(), np.float32)
+        return found + self.dense @ other.dense.T
+
+
+def patched(
+    model: Model, numbering: Sequence[int], additions: Sequence[Addition], meaning: Meaning
+) -> Model:
     """The model with some entries replaced, added or gone.
 
     `numbering` gives, for each entry after the change, its number before; -1: it is new. Entries
@@ -45,9 +66,10 @@ def patched(model: Model, numbering: Sequence[int], additions: Sequence[Addition
     labels = after[model.labels]
     kept = np.flatnonzero(labels >= 0)
     space = _grown(model.space, additions)
-    old_rows = _matrix(model.postings, len(space))[kept]
+    old_rows = _Rows(_matrix(model.postings, len(space)), model.dense)[kept]
     readings = [reading for one in additions for reading in (*one.phrasings, *one.answers)]
-    new_rows = space.locate(readings).matrix(len(space))
+    points = space.locate(readings, meaning.of([reading.glance() for reading in readings]))
+    new_rows = _Rows(points.matrix(len(space)), points.dense)
     fresh = np.array(
         [one.entry for one in additions for _ in (*one.phrasings, *one.answers)], np.int32
     )
@@ -67,13 +89,14 @@ def patched(model: Model, numbering: Sequence[int], additions: Sequence[Addition
     kinds = np.concatenate([_kinds(model)[kept], np.asarray(is_answer, np.int8)])
     every = np.concatenate([labels[kept], fresh])
     order = np.lexsort((np.arange(len(every)), np.where(kinds == 0, every, 0), kinds))
-    rows = sparse.vstack([old_rows, new_rows]).tocsr()[order]
+    rows = sparse.vstack([old_rows.sparse, new_rows.sparse]).tocsr()[order]
     return Model(
         space,
         Postings.of(rows),
-        np.asarray(every[order], np.int32),
-        np.ascontiguousarray(coefficients[order]),
-        int((kinds == 0).sum()),
+        np.concatenate([old_rows.dense, new_rows.dense])[order],
+        labels=np.asarray(every[order], np.int32),
+        coefficients=np.ascontiguousarray(coefficients[order]),
+        phrasings=int((kinds == 0).sum()),
     )
 
 
@@ -116,23 +139,23 @@ def _moved(coefficients: Floats, numbering: Sequence[int], replaced: set[int]) -
 
 
 def _solve(
-    old: sparse.csr_matrix,
-    new: sparse.csr_matrix,
+    old: _Rows,
+    new: _Rows,
     coefficients: Floats,
     labels: Ints,
     weights: Floats,
 ) -> Floats:
     """Coefficients of the new examples, given what the old ones say of them."""
-    said = np.asarray((new @ old.T).toarray(), np.float32) @ coefficients
-    kernel = np.asarray((new @ new.T).toarray(), np.float32)
+    said = new.likeness(old) @ coefficients
+    kernel = new.likeness(new)
     return fit_logistic(
         lambda right: kernel @ right, labels, said.shape[1], c=C, weights=weights, offset=said
     )
 
 
 def _correct(
-    old: sparse.csr_matrix,
-    new: sparse.csr_matrix,
+    old: _Rows,
+    new: _Rows,
     coefficients: Floats,
     labels: Ints,
     *,
@@ -140,9 +163,9 @@ def _correct(
     entries: Sequence[int],
 ) -> None:
     """Let the old examples object to new entries that now attract them."""
-    near = np.asarray((old @ new.T).toarray(), np.float32)
+    near = old.likeness(new)
     touched = np.argsort(-near.max(axis=1), kind="stable")[:_NEAREST]
-    likeness = np.asarray((old[touched] @ old.T).toarray(), np.float32)
+    likeness = old[touched].likeness(old)
     scores = likeness @ coefficients + near[touched] @ added
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
     shares = odds / odds.sum(axis=1, keepdims=True)

@@ -22,6 +22,7 @@ HAN = "h"  # one or two Chinese characters
 SOUND = "s"  # two syllables
 CONCEPT = "c"  # a concept of the thesaurus, alone and in pairs
 CUE = "q"  # a sign that only a person can help
+MEANING = "meaning"  # how near the whole text lies, in a space where all words have a place
 
 _PAIRED = 10  # concepts of one text of which pairs are made
 
@@ -33,6 +34,8 @@ class Glance:
     text: str
     concepts: tuple[str, ...]
     cues: int
+    lang: str = "en"  # zh, en or vi: whose words they are
+    english: tuple[str, ...] = ()  # the words, where all are English
 
 
 @dataclass(slots=True)
@@ -50,7 +53,14 @@ class Reading:
 
     def glance(self) -> Glance:
         """The little of it that is worth keeping."""
-        return Glance(self.text, self.concepts, len(self.counts.get(CUE, ())))
+        lang = self.lang
+        english = tuple(self.folded) if lang == "en" else ()
+        return Glance(self.text, self.concepts, len(self.counts.get(CUE, ())), lang, english)
+
+    @property
+    def lang(self) -> str:
+        """The language of the text, Chinese where any of it is."""
+        return "zh" if self.han or self.is_pinyin else self.latin_language
 
     @property
     def spelt(self) -> list[str]:

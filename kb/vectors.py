@@ -133,6 +133,7 @@ class Points:
     numbers: Ints
     values: Floats
     coverage: Floats  # per row, the share of its words and characters that the space has seen
+    dense: Floats  # per row, its place in the dense space of meaning
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -161,12 +162,12 @@ class Space:
     def __len__(self) -> int:
         return len(self.rarity)
 
-    def locate(self, readings: Sequence[Reading]) -> Points:
+    def locate(self, readings: Sequence[Reading], dense: Floats) -> Points:
         """Where readings lie in this space. Features it has not seen are left out."""
-        return self.place(self.vocabulary.count(readings))
+        return self.place(self.vocabulary.count(readings), dense)
 
-    def place(self, counts: Counts, weights: Weights = WEIGHTS) -> Points:
-        """Where counted texts lie in this space."""
+    def place(self, counts: Counts, dense: Floats, weights: Weights = WEIGHTS) -> Points:
+        """Where counted texts lie in this space, and in the dense one beside it."""
         rows, kinds = counts.rows(), self.vocabulary.kinds[counts.numbers]
         values = counts.values * self.rarity[counts.numbers]
         cells = rows * len(KINDS) + kinds
@@ -176,12 +177,14 @@ class Space:
             values * np.sqrt(_scales(squares.astype(float).reshape(shape), weights)).ravel()[cells]
         )
         lengths = np.sqrt(np.bincount(rows, values * values, shape[0]))
-        values = values / np.where(lengths > 0, lengths, 1.0)[rows]
+        whole = np.sqrt(1.0 + (dense * dense).sum(axis=1))
+        values = values / (np.where(lengths > 0, lengths, 1.0) * whole)[rows]
         return Points(
             counts.starts,
             counts.numbers,
             np.asarray(values, np.float32),
             _coverage(counts, rows, kinds, self.rarity[counts.numbers] > 0),
+            np.asarray(dense / whole[:, None], np.float32),
         )
 
 
@@ -222,12 +225,14 @@ def blend(points: Points, weights: Sequence[float]) -> Points:
     share = np.repeat(np.asarray(weights, np.float32), np.diff(points.starts))
     numbers, inverse = np.unique(points.numbers, return_inverse=True)
     values = np.bincount(inverse, points.values * share, len(numbers))
-    length = float(np.sqrt(values @ values)) or 1.0
+    dense = np.asarray(weights, np.float32) @ points.dense
+    length = float(np.sqrt(values @ values + dense @ dense)) or 1.0
     return Points(
         np.array([0, len(numbers)], np.int64),
         numbers,
         np.asarray(values / length, np.float32),
         points.coverage[:1],
+        np.asarray(dense / length, np.float32)[None, :],
     )
 
 
