@@ -1,6 +1,7 @@
 """Opening hours and deadlines: the worked cases, a naive oracle, and calendars gone wrong."""
 
 import json
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from tracker.clock import (
     day_bounds,
     evaluate_cases,
     first_instant,
+    micros,
     parse_instant,
+    utc_text,
     within_24h,
 )
 from tracker.errors import BadCalendar
@@ -291,6 +294,18 @@ def test_years_not_announced_yet_are_provisional() -> None:
         (desk_document(exceptions={"2026-01-01": [["08:61", "17:00"]]}), "08:61"),
         (desk_document(exceptions={"2026-01-01": [["08:00", "49:00"]]}), "49:00"),
         (desk_document(exceptions={"2026-01-01": [["24:00", "25:00"]]}), "before 24:00"),
+        (desk_document(exceptions={"2026-01-01": [5]}), "2026-01-01: 5 is not a pair"),
+        (desk_document(exceptions={"2026-01-01": ["ab"]}), "'ab' is not a pair"),
+        (desk_document(versions=[{"valid_from": "1990-01-01", "weekly": {"wed": 5}}]), "[(]wed is"),
+        (
+            desk_document(versions=[{"valid_from": "1990-01-01", "weekly": {"wed": [5]}}]),
+            "[(]wed: 5",
+        ),
+        (
+            desk_document(versions=[{"valid_from": "1990-01-01", "weekly": {"x": []}}]),
+            "[(]'x' is not a weekday; use mon, tue, wed, thu, fri, sat, sun[)]",
+        ),
+        (desk_document(versions=[5]), "[(]a version has valid_from and a weekly table[)]"),
         (desk_document(unconfirmed_years=["2027"]), "numbers"),
     ],
 )
@@ -312,3 +327,165 @@ def test_an_instant_without_offset_is_refused(ask: str) -> None:
 def test_an_instant_needs_its_offset_in_writing_too() -> None:
     with pytest.raises(ValueError, match="offset"):
         parse_instant("2026-03-10T09:00:00")
+
+
+# --- edges ------------------------------------------------------------------------------
+
+
+def test_the_machines_own_time_zone_matters_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    calendar = Calendar.from_document(desk_document(tz="UTC"))
+    new_year = parse_instant("2026-01-01T09:00:00+00:00")
+    answers = [
+        calendar.is_open(new_year),
+        calendar.next_opening(new_year - timedelta(hours=10)),
+        calendar.closes_at(new_year),
+    ]
+    try:
+        monkeypatch.setenv("TZ", "Pacific/Honolulu")
+        time.tzset()
+
+        assert evaluate_cases(CASES) == RESULTS
+        elsewhere = Calendar.from_document(desk_document(tz="UTC"))
+        assert answers == [
+            elsewhere.is_open(new_year),
+            elsewhere.next_opening(new_year - timedelta(hours=10)),
+            elsewhere.closes_at(new_year),
+        ]
+        assert elsewhere.due(new_year, 0) == new_year
+        assert utc_text(elsewhere.due(new_year, 0)) == "2026-01-01T09:00:00Z"
+        assert parse_instant("2026-01-01T09:00:00+08:00").tzinfo is UTC
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_seconds_are_whole_and_parts_are_dropped() -> None:
+    calendar = Calendar.from_document(desk_document())
+    opening = parse_instant("2026-03-10T08:30:00+08:00")
+    seconds = calendar.open_seconds(opening, opening + timedelta(seconds=1.9))
+    case = {**BY_ID["BT01"], "answered_at": "2026-03-10T01:15:02.9Z"}
+
+    elapsed = evaluate_cases({**CASES, "cases": [case]})["BT01"]["elapsed_seconds"]
+
+    assert (seconds, type(seconds)) == (1, int)
+    assert (elapsed, type(elapsed)) == (2, int)
+    assert type(micros(opening)) is int
+
+
+def test_what_was_worked_out_is_kept() -> None:
+    calendar = Calendar.from_document(desk_document())
+    at = parse_instant("2026-03-10T08:30:00+08:00")
+    calendar.is_open(at)
+    kept = dict(calendar._years), dict(calendar._dates)
+
+    assert calendar.open_seconds(at, at + timedelta(days=3)) == 3 * 8.5 * 3600
+    assert [calendar._years[year] is kept[0][year] for year in kept[0]] == [True] * len(kept[0])
+    assert all(calendar._dates[day] is spans for day, spans in kept[1].items())
+
+
+def test_spans_that_touch_are_one() -> None:
+    weekly = {"tue": [["08:00", "12:00"], ["12:00", "17:00"]]}
+    calendar = Calendar.from_document(
+        desk_document(versions=[{"valid_from": "1990-01-01", "weekly": weekly}])
+    )
+
+    assert calendar.closes_at(parse_instant("2026-03-10T09:00:00+08:00")) == parse_instant(
+        "2026-03-10T17:00:00+08:00"
+    )
+
+
+def test_a_single_open_date_years_ahead_is_found() -> None:
+    empty = {"valid_from": "1990-01-01", "weekly": {}}
+    spans = [["09:00", "12:00"]]
+    calendar = Calendar.from_document(
+        desk_document(versions=[empty], exceptions={"2031-05-05": spans})
+    )
+    now = parse_instant("2026-03-10T09:00:00+08:00")
+    then = parse_instant("2031-05-05T09:00:00+08:00")
+
+    assert calendar.next_opening(now) == then
+    assert calendar.due(now, 180) == calendar.next_opening_day_due(now) == then + timedelta(hours=3)
+    assert calendar.due(now, 181) is None
+    assert calendar.next_opening(then + timedelta(hours=3)) is None
+
+
+def test_several_open_dates_with_years_between_add_up() -> None:
+    empty = {"valid_from": "1990-01-01", "weekly": {}}
+    spans = [["09:00", "12:00"]]
+    exceptions = {"2028-05-05": spans, "2031-05-05": spans, "2036-01-01": []}
+    calendar = Calendar.from_document(desk_document(versions=[empty], exceptions=exceptions))
+    now = parse_instant("2026-03-10T09:00:00+08:00")
+
+    assert calendar.due(now, 360) == parse_instant("2031-05-05T12:00:00+08:00")
+    assert calendar.due(now, 361) is None
+
+
+def test_a_calendar_without_versions_is_never_open() -> None:
+    calendar = Calendar.from_document(desk_document(versions=[]))
+    now = parse_instant("2026-03-10T09:00:00+08:00")
+
+    assert calendar.next_opening(now) is None
+    assert calendar.due(now, 1) is None
+    assert calendar.next_opening_day_due(now) is None
+    assert calendar.open_seconds(now, now + timedelta(days=9)) == 0
+
+
+def test_hours_that_begin_years_from_now_are_waited_for() -> None:
+    versions = [
+        {"valid_from": "2020-01-01", "weekly": {}},
+        {"valid_from": "2028-01-03", "weekly": {}},
+        {"valid_from": "2030-01-01", "weekly": {"wed": [["09:00", "12:00"]]}},
+        {"valid_from": "2032-01-01", "weekly": {}},
+    ]
+    calendar = Calendar.from_document(desk_document(versions=versions))
+    now = parse_instant("2026-03-10T09:00:00+08:00")
+    first = parse_instant("2030-01-02T09:00:00+08:00")
+
+    assert calendar.next_opening(now) == first
+    assert calendar.next_opening_day_due(now) == first + timedelta(hours=3)
+    assert calendar.due(now, 60) == first + timedelta(hours=1)
+    assert calendar.due(now, 105 * 180 + 1) is None
+    assert calendar.due(now, 104 * 180) == parse_instant("2031-12-24T12:00:00+08:00")
+
+
+def test_a_pause_of_no_length_hides_no_other() -> None:
+    calendar = Calendar.from_document(desk_document())
+    start = parse_instant("2026-03-10T09:00:00+08:00")
+    hour = timedelta(hours=1)
+    pauses = [(start, start), (start + hour, start), (start + hour, start + 2 * hour)]
+
+    assert calendar.open_seconds(start, start + 3 * hour, pauses) == 2 * 3600
+    assert calendar.open_seconds(start, start + 3 * hour, [(start + hour, None)]) == 3600
+    assert calendar.due(start, 120, pauses) == start + 3 * hour
+    assert calendar.due(start, 120, [(start + hour, None)]) is None
+
+
+def test_a_pause_still_running_in_a_case_file_has_no_end() -> None:
+    pause = ["2026-03-10T01:20:00Z", None]
+    case = {**BY_ID["BT01"], "paused_for_patron": [pause]}
+
+    result = evaluate_cases({**CASES, "cases": [case]})["BT01"]
+
+    assert result["open_seconds"] == 5 * 60
+    assert result["open_minutes_due"] is None
+
+
+def test_an_answer_at_the_receipt_or_at_the_last_instant_is_in_time() -> None:
+    for answered in (BY_ID["BT01"]["received_at"], "2026-03-11T09:00:00Z"):
+        case = {**BY_ID["BT01"], "answered_at": answered}
+
+        result = evaluate_cases({**CASES, "cases": [case]})["BT01"]
+
+        assert result["within_next_opening_day"] is True
+    case = {**BY_ID["BT01"], "answered_at": "2026-03-11T09:00:00.000001Z"}
+    assert evaluate_cases({**CASES, "cases": [case]})["BT01"]["within_next_opening_day"] is False
+
+
+def test_negative_lengths_are_refused_and_nothing_is_due_at_once() -> None:
+    calendar = Calendar.from_document(desk_document())
+    sunday = parse_instant("2026-03-15T09:00:00+08:00")
+
+    with pytest.raises(ValueError, match="-1 minutes is not a length of time"):
+        calendar.due(sunday, -1)
+    assert calendar.due(sunday, 0) == sunday
+    assert calendar.open_seconds(sunday, sunday - timedelta(days=30)) == 0

@@ -3,6 +3,7 @@
 import json
 import random
 import warnings
+from array import array
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -288,3 +289,131 @@ def test_large_counts_hide_nothing() -> None:
     assert rates.suppress(table) == table
     assert rates.suppress([]) == []
     assert rates.suppress([[4, 6]], below=5) == [[None, None]]
+
+
+# --- edges that the cases leave alone ------------------------------------------------------
+
+HOUR = 3_600 * SECOND
+few_times = st.lists(st.integers(1, 30).map(lambda hours: hours * HOUR), max_size=8)
+
+
+@settings(deadline=None, max_examples=300)
+@given(few_times, few_times, few_times)
+def test_answers_withdrawals_and_waits_of_one_instant_are_told_apart(
+    answered: list[int], withdrawn: list[int], waiting: list[int]
+) -> None:
+    seen = [(t / SECOND, "answered") for t in answered]
+    seen += [(t / SECOND, "withdrawn") for t in withdrawn]
+    seen += [(t / SECOND, "waiting") for t in waiting]
+
+    result = rates.live_estimate(answered, withdrawn, waiting)
+
+    if not seen:
+        assert result is None
+        return
+    expected = aalen_johansen(seen)
+    assert result is not None
+    assert result.rate == close(expected["rate"])
+    assert result.low == close(expected["low"])
+    assert result.high == close(expected["high"])
+
+
+def test_at_the_limit_an_answer_is_in_and_a_withdrawal_still_competes() -> None:
+    answered, withdrawn = [HOUR, DAY, DAY + 1], [DAY, DAY]
+    seen = [(t / SECOND, "answered") for t in answered]
+    seen += [(t / SECOND, "withdrawn") for t in withdrawn]
+
+    result = rates.live_estimate(answered, withdrawn, [])
+
+    expected = aalen_johansen(seen)
+    assert result is not None
+    assert (result.rate, result.low, result.high) == (
+        close(0.4),
+        close(expected["low"]),
+        close(expected["high"]),
+    )
+
+
+def test_all_or_none_answered_has_no_interval() -> None:
+    assert rates.live_estimate([1, 2, 2]) == rates.Rate(1.0, None, None)
+    assert rates.live_estimate([DAY + 1]) == rates.Rate(0.0, None, None)
+    assert rates.live_estimate([], [5], [7]) == rates.Rate(0.0, None, None)
+    one = rates.live_estimate([1], [], [2])
+    assert one is not None
+    assert one.rate == 0.5
+    assert one.low is not None
+
+
+def test_the_first_of_two_answered_at_once_with_a_withdrawal() -> None:
+    result = rates.live_estimate([5, 5], [5], [9])
+
+    assert result is not None
+    assert result.rate == close(0.5)
+
+
+def test_times_may_come_packed() -> None:
+    times, gone, open_ = [5, 2**40, 7, DAY], [3, 9], [1, DAY + 5]
+
+    def packed(values: list[int]) -> "array[int]":
+        return array("q", values)
+
+    assert rates.live_estimate(packed(times), packed(gone), packed(open_)) == (
+        rates.live_estimate(times, gone, open_)
+    )
+    assert rates.nearest_rank(packed(times), 50) == rates.nearest_rank(times, 50) == 7
+    assert rates.nearest_rank(packed([]), 50) is None
+    assert rates.nearest_rank(packed([2**40]), 50, unreached=0) == 2**40
+    assert rates.live_estimate(packed([])) is None
+
+
+@given(
+    st.lists(st.integers(0, 9), max_size=40),
+    st.lists(st.integers(1, 100), min_size=1, max_size=5),
+    st.integers(0, 5),
+)
+def test_percentiles_are_what_sorting_gives(
+    values: list[int], percents: list[int], unreached: int
+) -> None:
+    ordered: list[int | None] = [*sorted(values), *[None] * unreached]
+    expected = [
+        next(
+            (value for rank, value in enumerate(ordered, 1) if 100 * rank >= p * len(ordered)),
+            None,
+        )
+        for p in percents
+    ]
+
+    assert rates.nearest_ranks(values, percents, unreached=unreached) == expected
+
+
+def test_by_itself_nothing_is_unreached() -> None:
+    assert rates.nearest_ranks([4], [100]) == [4]
+    assert rates.nearest_rank([4], 100) == 4
+    assert rates.nearest_ranks(list(range(101)), [100, 1, 99]) == [100, 1, 99]
+    assert rates.nearest_ranks(range(1, 1_001), [50, 90, 95]) == [500, 900, 950]
+
+
+def test_no_rate_lies_outside_its_interval_by_rounding() -> None:
+    for trials in range(1, 500):
+        assert rates.wilson(0, trials).low == 0.0
+        assert rates.wilson(trials, trials).high == 1.0
+
+
+def test_nothing_has_no_sign() -> None:
+    assert str(rates.rounded(Fraction(0), places=1)) == "0.0"
+    assert str(rates.rounded(Fraction(-1, 1_000), places=1)) in {"0.0", "-0.0"}
+
+
+def test_the_smallest_shown_cell_is_hidden_beside_a_small_one() -> None:
+    assert rates.suppress([[3, 70, 20, 90]]) == [[None, 70, None, 90]]
+    assert rates.suppress([[3, 20, 20]]) == [[None, None, 20]]
+    assert rates.suppress([[3, 50, 60], [40, 45, 70]]) == [[None, None, 60], [None, None, 70]]
+
+
+def test_ten_are_enough_to_judge_and_one_is_too_few() -> None:
+    found = rates.consortium([(9, 10), (1, 1), (0, 0), (9, 9)], minimum=10)
+
+    assert found.qualifying == (1, 1)
+    assert (found.too_few, found.not_observed) == (2, 1)
+    assert found.pooled == (19, 20)
+    assert found.mean_of_rates == pytest.approx((0.9 + 1 + 1) / 3)
