@@ -11,6 +11,7 @@ from api.cli.shell import (
     actor,
     confirm,
     group,
+    load_settings,
     open_database,
     present_time,
     print_json,
@@ -87,6 +88,40 @@ def list_command(as_json: AsJson = False) -> None:
             ("slug", "name", "zone", "calendars"),
             [(r["slug"], r["name"], r["timezone"], ", ".join(r["calendars"])) for r in rows],
         )
+
+
+@app.command("identity-key")
+def identity_key_command(
+    slug: Annotated[str, typer.Argument(help="Short name of the library.")],
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Make a new one; the old one stops working.")
+    ] = False,
+) -> None:
+    """Print the key with which the library's website tells the widget who has signed in.
+
+    Example: refdesk library identity-key north
+    """
+    from api.crypto import Keyring
+    from api.identity import GENERATION, identity_key
+
+    settings = load_settings()
+    keyring = Keyring(settings.key())
+    with open_database(settings) as database:
+        if renew:
+            with database.transaction() as session:
+                library = library_by_slug(session, slug)
+                used = int(library.settings.get(GENERATION, 0))
+                library.settings = {**library.settings, GENERATION: used + 1}
+                audit.record(
+                    session,
+                    actor=actor(),
+                    action="library.identity_key",
+                    subject=slug,
+                    library_id=library.id,
+                    now=present_time(),
+                )
+        with database.snapshot() as session:
+            say(identity_key(keyring, library_by_slug(session, slug)))
 
 
 @app.command()

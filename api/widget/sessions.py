@@ -1,7 +1,7 @@
 """Sessions of the widget: issued here, known again by our signature, stored nowhere.
 
 There are two kinds. One is for whoever opens the widget: a random name. The other is for a
-patron whom the library's own website has signed in (api.widget.identity): its name follows
+patron whom the library's own website has signed in (api.identity): its name follows
 from who they are, so that they find their conversation in every browser, and it ends after
 twelve hours, so that a shared computer does not keep it.
 """
@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from api.accounts import built_in_account
 from api.errors import BadRequest, NotAllowed, NotFound
 from api.i18n import negotiate
+from api.identity import Identity, identity_key, read_identity
 from api.libraries import library_by_slug
 from api.state import State, state_of
 from api.widget.foreign import Body, open_router
-from api.widget.identity import Identity, identity_key, read_identity
 from bot import linking
 from bot.channels.web import session_patron
 from bot.intake import known_patron, locked_conversation

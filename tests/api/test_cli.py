@@ -1,6 +1,7 @@
 """The command line as people and scripts meet it."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -102,6 +103,16 @@ def test_a_library_that_cannot_be_is_refused_in_a_sentence(
     common = ("--name", "X", "--timezone", "Asia/Shanghai")
 
     assert sentence in refused(north("library", "add", slug, *common, *rest))
+
+
+def test_the_key_for_signed_in_patrons_is_printed_and_can_be_renewed(north: Run) -> None:
+    first = fine(north("library", "identity-key", "north")).strip()
+
+    assert re.fullmatch("[0-9a-f]{64}", first)
+    assert fine(north("library", "identity-key", "north")).strip() == first
+    renewed = fine(north("library", "identity-key", "north", "--renew")).strip()
+    assert renewed != first
+    assert fine(north("library", "identity-key", "north")).strip() == renewed
 
 
 def test_a_library_is_removed_with_all_that_is_its(north: Run, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from api.db import Database
+from api.identity import GENERATION, identity_key
 from api.state import State
-from api.widget.identity import GENERATION, identity_key
 from bot.models import Conversation
 from bot.models import Patron as PatronRow
 from tests.api.conftest import Libraries, SignIn
