@@ -272,6 +272,10 @@ def test_years_not_announced_yet_are_provisional() -> None:
     assert not calendar.is_provisional(parse_instant("2026-12-31T12:00:00Z"))
 
 
+def weekly_document(weekly: Any) -> dict[str, Any]:
+    return desk_document(versions=[{"valid_from": "1990-01-01", "weekly": weekly}])
+
+
 @pytest.mark.parametrize(
     ("document", "complaint"),
     [
@@ -296,13 +300,13 @@ def test_years_not_announced_yet_are_provisional() -> None:
         (desk_document(exceptions={"2026-01-01": [["24:00", "25:00"]]}), "before 24:00"),
         (desk_document(exceptions={"2026-01-01": [5]}), "2026-01-01: 5 is not a pair"),
         (desk_document(exceptions={"2026-01-01": ["ab"]}), "'ab' is not a pair"),
-        (desk_document(versions=[{"valid_from": "1990-01-01", "weekly": {"wed": 5}}]), "[(]wed is"),
+        (weekly_document({"wed": 5}), "[(]wed is"),
         (
             desk_document(versions=[{"valid_from": "1990-01-01", "weekly": {"wed": [5]}}]),
             "[(]wed: 5",
         ),
         (
-            desk_document(versions=[{"valid_from": "1990-01-01", "weekly": {"x": []}}]),
+            weekly_document({"x": []}),
             "[(]'x' is not a weekday; use mon, tue, wed, thu, fri, sat, sun[)]",
         ),
         (desk_document(versions=[5]), "[(]a version has valid_from and a weekly table[)]"),
