@@ -36,10 +36,11 @@ def actions(
     logs.configure(settings)
     state = create_state(settings)
     try:
-        desk = AccountDesk(state, account_for(state, account))
+        served = account_for(state, account)
+        desk = AccountDesk(state, served)
         desk.warm()
         if not grpc:
-            _serve(create_action_app(desk), host or settings.host, port)
+            _serve(create_action_app(desk), served.name, host or settings.host, port)
             return
         if desk.token is not None:
             raise Failed("rasa-sdk's gRPC checks no token: use HTTP, or remove action_token.")
@@ -48,10 +49,10 @@ def actions(
         state.close()
 
 
-def _serve(app: object, host: str, port: int) -> None:
+def _serve(app: object, name: str, host: str, port: int) -> None:
     import uvicorn
 
-    say(f"refdesk actions listen on http://{host}:{port}/webhook  (stop with Ctrl-C)")
+    say(f"refdesk actions for {name} listen on http://{host}:{port}/webhook  (stop with Ctrl-C)")
     server = uvicorn.Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]  # any ASGI application

@@ -10,9 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -131,6 +135,31 @@ class Processes:
                 except subprocess.TimeoutExpired:
                     made.kill()
                     made.wait()
+
+
+@contextmanager
+def answering(url: str, status: int, body: bytes) -> Iterator[None]:
+    """A server at this address that gives every POST the same answer, until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    parts = urlsplit(url)
+    with ThreadingHTTPServer((str(parts.hostname), int(parts.port or 0)), Handler) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
 
 
 def answers(url: str) -> Callable[[], bool]:
