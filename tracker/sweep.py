@@ -1,15 +1,17 @@
-"""Notice what time alone brings about: missed deadlines, once each, and idle consultations."""
+"""Notice what time alone brings about: misses, once each, dead ends, and idle consultations."""
 
 from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from tracker.consultations import close, deadlines
-from tracker.fold import BOT
+from tracker.consultations import close, deadlines, escalate
+from tracker.fold import BOT, Status
 from tracker.models import Consultation, Miss
+from tracker.queue import DEAD_END
 
 IDLE = "idle"
+UNANSWERED = "unanswered"
 
 
 def mark_next_overdue(session: Session, *, now: datetime) -> list[Miss] | None:
@@ -86,3 +88,26 @@ def close_idle(session: Session, *, now: datetime, limit: int = 100) -> int:
         if at is not None:
             close(session, consultation, at=at, now=now, by=BOT, reason=IDLE)
     return len(idle)
+
+
+def escalate_dead_ends(session: Session, *, now: datetime, limit: int = 100) -> list[Consultation]:
+    """Hand over what the bot left without an answer and the patron has let rest for 15 minutes.
+
+    Choices that nobody took, for instance. Returns them, so that the patrons can be told by
+    when a librarian answers. The clock has run since the receipt and is not touched. History
+    from elsewhere, which has no conversation, stays as it came.
+    """
+    left = session.scalars(
+        select(Consultation)
+        .where(
+            Consultation.conversation_id.is_not(None),
+            Consultation.status == Status.OPEN,
+            Consultation.last_event_at <= now - DEAD_END,
+        )
+        .order_by(Consultation.last_event_at, Consultation.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for consultation in left:
+        escalate(session, consultation, at=now, now=now, reason=UNANSWERED)
+    return list(left)

@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 
 from api.db import Database
 from tests.tracker.samples import NOW, desk_document
-from tests.tracker.test_consultations import answered, escalated
+from tests.tracker.test_consultations import answered, escalated, opened
 from tracker import consultations
 from tracker.calendars import save_calendar
 from tracker.models import Consultation, Library, Miss
-from tracker.sweep import mark_next_overdue, sweep
+from tracker.stats import stats
+from tracker.sweep import escalate_dead_ends, mark_next_overdue, sweep
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -104,3 +105,66 @@ def test_a_second_worker_does_not_record_the_same_miss(each_database: Database) 
 
         assert _mark(session, session.merge(slow["seen"], load=False), now=NOW + 2 * DAY) == []
         assert clocks(session) == ["answer"]
+
+
+MINUTES = timedelta(minutes=1)
+
+
+def test_choices_that_nobody_took_go_to_the_librarians_after_a_quarter_of_an_hour(
+    session: Session, library: Library
+) -> None:
+    consultation = opened(session, library)
+
+    assert escalate_dead_ends(session, now=NOW + 14 * MINUTES) == []
+    assert escalate_dead_ends(session, now=NOW + 15 * MINUTES) == [consultation]
+    assert escalate_dead_ends(session, now=NOW + 16 * MINUTES) == []
+    assert consultation.status == "waiting"
+    assert consultation.escalated_at == NOW + 15 * MINUTES
+    assert consultation.waiting_since == NOW
+    event = consultations.events_of(session, consultation)[-1]
+    assert (event.kind, event.by, event.data) == ("escalated", "bot", {"reason": "unanswered"})
+
+
+def test_handing_a_dead_end_over_changes_no_rate(session: Session, library: Library) -> None:
+    opened(session, library)
+    at = NOW + 3 * DAY
+    before = stats(session, library, at=at)
+
+    escalate_dead_ends(session, now=NOW + 2 * DAY)
+
+    after = stats(session, library, at=at)
+    assert before["total"] == after["total"]
+    assert after["total"]["answered_within_24h"]["within"] == 0
+    assert after["total"]["answered_within_24h"]["matured"] == 1
+
+
+def test_only_what_was_left_without_an_answer_is_handed_over(
+    session: Session, library: Library
+) -> None:
+    bots = opened(session, library, conversation_id=1)
+    consultations.bot_answer(
+        session, bots, at=NOW, now=NOW, text="…", entry="renew", probability=0.9
+    )
+    escalated(session, library, conversation_id=2)
+    talking = opened(session, library, conversation_id=3)
+    later = NOW + 10 * MINUTES
+    consultations.add_message(session, talking, at=later, now=later, text="wifi")
+    withdrawn = opened(session, library, conversation_id=4)
+    consultations.withdraw(session, withdrawn, at=NOW, now=NOW)
+    opened(session, library, conversation_id=None)  # history from elsewhere
+
+    assert escalate_dead_ends(session, now=NOW + 20 * MINUTES) == []
+    assert escalate_dead_ends(session, now=NOW + 25 * MINUTES) == [talking]
+
+
+def test_a_later_worker_finds_nothing_left_to_hand_over(each_database: Database) -> None:
+    with each_database.transaction() as session:
+        library = Library(slug="demo", name="D", timezone="Asia/Shanghai", created_at=NOW)
+        session.add(library)
+        session.flush()
+        opened(session, library)
+    with each_database.transaction() as session:
+        assert len(escalate_dead_ends(session, now=NOW + DAY)) == 1
+
+    with each_database.transaction() as session:
+        assert escalate_dead_ends(session, now=NOW + DAY) == []
