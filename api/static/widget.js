@@ -116,7 +116,7 @@
       })
       .catch((error) => {
         if (!identity || error.status !== 403) throw error;
-        identity = who = null; // the page's word is not valid, or no longer: go on as a stranger
+        identity = who = starting = null; // the page's word does not count: go on as a stranger
         return session();
       })
       .finally(() => {
