@@ -1,4 +1,4 @@
-"""The widget beyond one question: files, signed-in patrons, other channels, a letter, other pages."""
+"""The widget beyond one question: files, a letter, other channels, signed-in patrons."""
 
 import base64
 import hashlib
