@@ -53,8 +53,10 @@ class AskedAt:
 class Outcome:
     """What a turn led to."""
 
-    replies: tuple[Reply, ...] = ()
-    consultation: Consultation | None = None
+    replies: tuple[Reply, ...]
+    consultation: Consultation | None
+    state: dict[str, Any]  # of the conversation from here on
+    language: str
 
 
 def take_turn(
@@ -87,6 +89,7 @@ class _Turn:
     asked_at: AskedAt
     now: datetime
     text: str = ""
+    language: str = field(init=False)
     say: Phrasebook = field(init=False)
     state: dict[str, Any] = field(init=False)
     consultation: Consultation | None = field(init=False, default=None)
@@ -94,6 +97,7 @@ class _Turn:
 
     def take(self) -> Outcome:
         self.state = dict(self.conversation.state)
+        self.language = self.conversation.language
         self.text = self.inbound.text.strip()
         self._hear_language()
         self.is_first = self.conversation.position == 0 and not self.state.get(linking.LINKED)
@@ -107,8 +111,7 @@ class _Turn:
         if replies and self._is_looping(replies):
             replies = ()
         self._remember(replies)
-        self.conversation.state = self.state
-        return Outcome(replies, self.consultation)
+        return Outcome(replies, self.consultation, self.state, self.language)
 
     @property
     def at(self) -> datetime:
@@ -119,10 +122,8 @@ class _Turn:
     def _hear_language(self) -> None:
         tapped = self.inbound.payload or command(self.text) or linking.code_in(self.text)
         if self.text and not tapped and self.inbound.kind in {InboundKind.TEXT, InboundKind.VOICE}:
-            self.conversation.language = detect_language(
-                self.text, fallback=self.conversation.language
-            )
-        self.say = self.desk.phrases(self.conversation.language)
+            self.language = detect_language(self.text, fallback=self.language)
+        self.say = self.desk.phrases(self.language)
 
     def _respond(self) -> tuple[Reply, ...]:
         kind = self.inbound.kind
@@ -246,9 +247,7 @@ class _Turn:
     # --- questions ---------------------------------------------------------------------
 
     def _question(self) -> tuple[Reply, ...]:
-        decision = self.desk.knowledge.ask(
-            self.text, lang=self.conversation.language, context=self._context()
-        )
+        decision = self.desk.knowledge.ask(self.text, lang=self.language, context=self._context())
         title = asked_title(self.text)
         if title and decision.verdict is not Verdict.SURE and self.desk.catalogue_url:
             return self._catalogue(title, self.desk.catalogue_url)
@@ -310,7 +309,7 @@ class _Turn:
         }
 
     def _entry_text(self, entry: EntryData, limit: int, *, titled: bool) -> str:
-        language = self.conversation.language
+        language = self.language
         if HOURS_TAG in entry.tags and self.desk.calendars:
             return hours_answer(
                 self.say, self.desk.calendars, self.text, now=self.now, zone=self.desk.zone
@@ -342,7 +341,7 @@ class _Turn:
         for candidate in decision.candidates[:3]:
             entry = self.desk.knowledge.entry(candidate.entry)
             if entry is not None and entry.answers:
-                title = entry.title(self.conversation.language)
+                title = entry.title(self.language)
                 choices.append(Choice(title, f"/entry {entry.id}"))
         if not choices:
             return self._hand_over("unknown")
@@ -441,7 +440,7 @@ class _Turn:
 
     @property
     def _is_chinese(self) -> bool:
-        return self.conversation.language.startswith("zh")
+        return self.language.startswith("zh")
 
     def _promise_text(self) -> str:
         promised = self._moment(self._promise_at())
@@ -501,7 +500,7 @@ class _Turn:
                 at=self.at,
                 now=self.now,
                 text=text,
-                language=self.conversation.language,
+                language=self.language,
                 clock_suspect=self.asked_at.clock_suspect,
                 linked_to=before.key if before is not None else None,
             )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,11 +15,11 @@ from bot.conversation import AskedAt, take_turn
 from bot.desk import Desk
 from bot.messages import Inbound, Reply
 from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron
-from bot.outbox import accept, enqueue, held
+from bot.outbox import accept, enqueue_at, held
 from bot.windows import open_window
 from tracker import consultations
 from tracker.models import Consultation
-from tracker.rows import store
+from tracker.rows import change, store
 
 PAST_LIMIT = timedelta(days=7)  # METRICS.md section 1: a provider's time is believed within
 FUTURE_LIMIT = timedelta(minutes=5)
@@ -73,22 +74,20 @@ def receive(
     declaration = CHANNELS[account.kind].declaration
     if inbound.quiet or _has_had_its_share(session, conversation, declaration, now=now):
         return _keep_quiet(session, desk, account, conversation, inbound, now=now)
-    with session.no_autoflush:  # every row is written once, when all of it is known
-        outcome = take_turn(
-            session,
-            desk,
-            conversation,
-            inbound,
-            channel=account.kind,
-            asked_at=question_time(inbound, now),
-            now=now,
-        )
-        replies = (*_release_held(session, conversation, declaration, now=now), *outcome.replies)
-        conversation.windows = open_window(conversation.windows, declaration, inbound, at=now)
-        stored = _keep(
-            session, conversation, inbound, outcome.consultation, replies=replies, now=now
-        )
-        _queue_replies(session, conversation, declaration, outcome.replies, stored, now=now)
+    outcome = take_turn(
+        session,
+        desk,
+        conversation,
+        inbound,
+        channel=account.kind,
+        asked_at=question_time(inbound, now),
+        now=now,
+    )
+    replies = (*_release_held(session, conversation, declaration, now=now), *outcome.replies)
+    stored = _keep(session, conversation, inbound, outcome.consultation, replies=replies, now=now)
+    last = _queue_replies(session, conversation, declaration, outcome.replies, stored, now=now)
+    said = {"state": outcome.state, "language": outcome.language, "position": last}
+    change(session, conversation, said | _heard(conversation, declaration, inbound, now=now))
     session.flush()
     return Turn(
         replies,
@@ -146,6 +145,7 @@ def locked_conversation(
         "library_id": account.library_id,
         "account_id": account.id,
         "external_id": external_id,
+        "patron_id": None,
         "issued": issued,
         "language": _first_language(desk),
         "position": 0,
@@ -153,6 +153,7 @@ def locked_conversation(
         "state": {},
         "windows": [],
         "thread": {},
+        "last_patron_at": None,
         "created_at": now,
     }
     is_postgresql = session.get_bind().dialect.name == "postgresql"
@@ -217,9 +218,7 @@ def _keep_quiet(
     now: datetime,
 ) -> Turn:
     """Store a message for the librarians, and answer nothing."""
-    conversation.windows = open_window(
-        conversation.windows, CHANNELS[account.kind].declaration, inbound, at=now
-    )
+    declaration = CHANNELS[account.kind].declaration
     asked = question_time(inbound, now)
     consultation = consultations.open_for(session, account.library_id, conversation.id, now=now)
     if consultation is None:
@@ -240,6 +239,8 @@ def _keep_quiet(
         at = max(now, asked.at)
         consultations.escalate(session, consultation, at=at, now=at, reason="unknown")
     stored = _keep(session, conversation, inbound, consultation, now=now)
+    heard = _heard(conversation, declaration, inbound, now=now)
+    change(session, conversation, {"position": stored.position} | heard)
     session.flush()
     return Turn((), conversation.id, stored.position, consultation.id, replied_at=now)
 
@@ -276,10 +277,6 @@ def _keep(
     now: datetime,
 ) -> Inbox:
     """Store the message with its result, so that a repeated delivery can be told the same."""
-    conversation.position += 1
-    conversation.last_patron_at = now
-    if inbound.thread is not None:
-        conversation.thread = inbound.thread
     if inbound.display_name:
         known_patron(conversation, now=now).display_name = inbound.display_name
     stored = Inbox(
@@ -288,7 +285,7 @@ def _keep(
         conversation_id=conversation.id,
         consultation_id=consultation.id if consultation is not None else None,
         dedupe_key=inbound.dedupe_key,
-        position=conversation.position,
+        position=conversation.position + 1,
         kind=inbound.kind,
         text=inbound.text,
         original=inbound.original,
@@ -300,6 +297,17 @@ def _keep(
     )
     store(session, stored)
     return stored
+
+
+def _heard(
+    conversation: Conversation, declaration: Declaration, inbound: Inbound, *, now: datetime
+) -> dict[str, Any]:
+    """What a conversation's row must say after a patron's message."""
+    return {
+        "last_patron_at": now,
+        "thread": conversation.thread if inbound.thread is None else inbound.thread,
+        "windows": open_window(conversation.windows, declaration, inbound, at=now),
+    }
 
 
 def _release_held(
@@ -324,19 +332,24 @@ def _queue_replies(
     stored: Inbox,
     *,
     now: datetime,
-) -> None:
-    """A passive reply leaves with the response; anything else waits for the worker."""
+) -> int:
+    """A passive reply leaves with the response; anything else waits for the worker.
+
+    Returns the position of the last one.
+    """
     at_once = declaration.stored or declaration.passive_reply
-    for reply in replies:
-        enqueue(
+    for position, reply in enumerate(replies, start=stored.position + 1):
+        enqueue_at(
             session,
             conversation,
+            position,
             reply,
             by="bot",
             now=now,
             consultation_id=stored.consultation_id,
             sent=at_once,
         )
+    return stored.position + len(replies)
 
 
 def _first_language(desk: Desk) -> str:

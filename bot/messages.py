@@ -1,6 +1,6 @@
 """Inbound and Reply: the only shapes that cross a channel's edge."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -74,7 +74,17 @@ class Reply:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, without the fields that are empty."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, (), [])}
+        said = {
+            "text": self.text,
+            "kind": self.kind,
+            "choices": [{"label": each.label, "payload": each.payload} for each in self.choices],
+            "entry": self.entry,
+            "link": self.link,
+            "quote": self.quote,
+            "by": self.by,
+            "thread": self.thread,
+        }
+        return {name: value for name, value in said.items() if value is not None and value != []}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

@@ -12,7 +12,7 @@ from bot.models import Conversation, Outbox, OutboxState
 from bot.windows import spend
 from tracker import consultations
 from tracker.models import Consultation
-from tracker.rows import store
+from tracker.rows import change, store
 
 _HELD = (
     select(Outbox)
@@ -37,13 +37,44 @@ def enqueue(
     sent: bool = False,
     via: str | None = None,
 ) -> Outbox:
-    """Put a reply in its conversation's line; `sent` when it already went with a response."""
-    conversation.position += 1
+    """Put a reply at the end of its conversation's line.
+
+    `sent`: it has gone already, with a response.
+    """
+    change(session, conversation, {"position": conversation.position + 1})
+    return enqueue_at(
+        session,
+        conversation,
+        conversation.position,
+        reply,
+        by=by,
+        now=now,
+        consultation_id=consultation_id,
+        substantive=substantive,
+        sent=sent,
+        via=via,
+    )
+
+
+def enqueue_at(
+    session: Session,
+    conversation: Conversation,
+    position: int,
+    reply: Reply,
+    *,
+    by: str,
+    now: datetime,
+    consultation_id: int | None,
+    substantive: bool = True,
+    sent: bool = False,
+    via: str | None = None,
+) -> Outbox:
+    """The same in a place that the caller has taken."""
     row = Outbox(
         library_id=conversation.library_id,
         conversation_id=conversation.id,
         consultation_id=consultation_id,
-        position=conversation.position,
+        position=position,
         key=new_key(),
         via=via,
         reply=reply.as_dict(),

@@ -13,6 +13,7 @@ from tracker import clock, models
 from tracker.clock import zone
 from tracker.dirty import mark_dirty
 from tracker.fold import GONE
+from tracker.memory import memory_of
 from tracker.models import Consultation, Library
 
 DESK = "desk"
@@ -68,6 +69,7 @@ def save_calendar(
     session.add(row)
     session.flush()
     if name == DESK:
+        memory_of(session).desks.pop(library_id, None)
         _move_deadlines(session, library_id, DeskCalendar(row.version, _ready(row)), now=now)
     return row
 
@@ -102,6 +104,13 @@ def names(session: Session, library_id: int) -> list[str]:
 
 def desk(session: Session, library_id: int) -> DeskCalendar | None:
     """The staffed desk's calendar with its version; None where nobody has entered one."""
+    desks = memory_of(session).desks
+    if library_id not in desks:
+        desks[library_id] = _newest_desk(session, library_id)
+    return desks[library_id]
+
+
+def _newest_desk(session: Session, library_id: int) -> DeskCalendar | None:
     newest = session.connection().execute(_NEWEST_DESK, {"library": library_id}).first()
     if newest is None:
         return None

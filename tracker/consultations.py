@@ -32,7 +32,7 @@ from tracker.fold import (
 )
 from tracker.memory import memory_of
 from tracker.models import Consultation, Event, Library, Miss
-from tracker.rows import store
+from tracker.rows import change, store
 from tracker.streams import families
 
 OLDEST_RECEIPT = timedelta(days=7)
@@ -112,8 +112,8 @@ def _begin(
 ) -> None:
     """Store a new consultation with its first events, folded already."""
     stream = Stream(consultation.key, consultation.opened_at, consultation.opened_channel, events)
-    _apply(consultation, fold([stream]))
-    _set_deadlines(session, consultation, moved=False, now=now)
+    for name, value in _derived(session, consultation, fold([stream]), now=now).items():
+        setattr(consultation, name, value)
     store(session, consultation)
     for event in events:
         _record(session, consultation, event, now=now)
@@ -586,7 +586,6 @@ def refold(session: Session, consultation: Consultation, *, now: datetime) -> No
     session.flush()
     memory_of(session).events.pop(consultation.id, None)
     _write(session, consultation, streams_of(session, consultation), now=now)
-    session.flush()
 
 
 def _write(
@@ -594,9 +593,7 @@ def _write(
 ) -> None:
     """Fold, set the deadlines, and mark the days whose counts may have changed."""
     days = {_local_day(session, consultation)}
-    received_at = consultation.received_at
-    _apply(consultation, fold(streams))
-    _set_deadlines(session, consultation, moved=consultation.received_at != received_at, now=now)
+    change(session, consultation, _derived(session, consultation, fold(streams), now=now))
     days.add(_local_day(session, consultation))
     mark_dirty(session, consultation.library_id, days)
 
@@ -615,15 +612,6 @@ def _zone(session: Session, consultation: Consultation) -> tzinfo:
 def streams_of(session: Session, consultation: Consultation) -> list[Stream]:
     """What the fold of a consultation reads: its own stream first, then those merged in."""
     return families(session, consultation.library_id, [consultation])[consultation.key]
-
-
-def _apply(consultation: Consultation, facts: Facts) -> None:
-    """Write what has changed: most events change few of the facts."""
-    known = consultation.__dict__
-    for name in FACTS:
-        value = getattr(facts, name)
-        if name not in known or known[name] != value:
-            setattr(consultation, name, value)
 
 
 def _append(
@@ -733,33 +721,40 @@ def deadlines_of(
     return running
 
 
-def _set_deadlines(
-    session: Session, consultation: Consultation, *, moved: bool, now: datetime
-) -> None:
-    """Next-day due by the calendar that was in force, and when the sweep must look.
+def _derived(
+    session: Session, consultation: Consultation, facts: Facts, *, now: datetime
+) -> dict[str, Any]:
+    """What the row must say: the facts, and what follows from them and a calendar.
 
-    `moved`: a merge has changed the receipt, on which the next-day due depends.
+    The next-day due is by the calendar that was in force, and stays when that changes; only a
+    merge moves the receipt, on which it depends.
     """
-    if consultation.calendar_version is None or moved:
-        _set_next_day_due(session, consultation)
-    running = deadlines(consultation)
+    values = {name: getattr(facts, name) for name in FACTS}
+    version, next_day_due_at = consultation.calendar_version, consultation.next_day_due_at
+    if version is None or consultation.received_at != facts.received_at:
+        library_id = consultation.library_id
+        current = (
+            calendars.desk(session, library_id)
+            if version is None
+            else calendars.desk_version(session, library_id, version)
+        )
+        if current is not None:
+            version = current.version
+            next_day_due_at = current.calendar.next_opening_day_due(facts.received_at)
+    running = deadlines_of(facts, next_day_due_at)
     if any(due <= now for _, due in running):
-        rows = session.execute(
-            select(Miss.clock, Miss.due_at).where(Miss.consultation_id == consultation.id)
-        )
-        noticed = {(row.clock, row.due_at) for row in rows}
+        noticed = _noticed(session, consultation)
         running = [item for item in running if item not in noticed]
-    consultation.next_due_at = min((due for _, due in running), default=None)
+    return values | {
+        "calendar_version": version,
+        "next_day_due_at": next_day_due_at,
+        "next_due_at": min((due for _, due in running), default=None),
+    }
 
 
-def _set_next_day_due(session: Session, consultation: Consultation) -> None:
-    current = (
-        calendars.desk(session, consultation.library_id)
-        if consultation.calendar_version is None
-        else calendars.desk_version(session, consultation.library_id, consultation.calendar_version)
+def _noticed(session: Session, consultation: Consultation) -> set[tuple[str, datetime]]:
+    """The deadlines that the sweep has seen pass."""
+    rows = session.execute(
+        select(Miss.clock, Miss.due_at).where(Miss.consultation_id == consultation.id)
     )
-    if current is not None:
-        consultation.calendar_version = current.version
-        consultation.next_day_due_at = current.calendar.next_opening_day_due(
-            consultation.received_at
-        )
+    return {(row.clock, row.due_at) for row in rows}

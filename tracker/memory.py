@@ -6,11 +6,14 @@ first, so that nobody else can add one meanwhile: the later ones need not read t
 
 from dataclasses import dataclass, field
 from datetime import date, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from tracker.fold import EventData
+
+if TYPE_CHECKING:
+    from tracker.calendars import DeskCalendar
 
 _NAME = "tracker.memory"
 
@@ -23,6 +26,7 @@ class Memory:
     events: dict[int, list[EventData]] = field(default_factory=dict)  # by consultation id
     locked: set[int] = field(default_factory=set)  # consultations that were read for a change
     dirty: set[tuple[int, date]] = field(default_factory=set)  # library id and local date
+    desks: dict[int, "DeskCalendar | None"] = field(default_factory=dict)  # by library id
     zones: dict[int, tzinfo] = field(default_factory=dict)  # by library id
 
 

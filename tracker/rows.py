@@ -1,13 +1,14 @@
-"""Write a new row at once.
+"""Write one row at once, new or changed.
 
 The unit of work is made for graphs of objects: for one row that nothing depends on, it takes
-five times as long as the INSERT itself. A turn of a conversation adds half a dozen such rows.
+five times as long as the statement itself. A turn of a conversation writes seven of them.
 """
 
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Insert, insert, inspect
+from sqlalchemy import Insert, Update, bindparam, insert, inspect, update
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -39,6 +40,24 @@ def store(session: Session, row: Base) -> None:
         set_committed_value(row, name, value)
     make_transient_to_detached(row)
     session.add(row)
+
+
+def change(session: Session, row: Base, values: Mapping[str, Any]) -> None:
+    """Write new values of a stored row, where they differ from those that it has."""
+    new = {name: value for name, value in values.items() if getattr(row, name) != value}
+    if not new:
+        return
+    model = type(row)
+    keys = {f"key_{name}": getattr(row, name) for name in _shape(model).keys}
+    session.connection().execute(_update(model, tuple(new)), {**new, **keys})
+    for name, value in new.items():
+        set_committed_value(row, name, value)
+
+
+@lru_cache(maxsize=1_000)
+def _update(model: type[Base], names: tuple[str, ...]) -> Update:
+    keys = [getattr(model, name) == bindparam(f"key_{name}") for name in _shape(model).keys]
+    return update(model).where(*keys).values({name: bindparam(name) for name in names})
 
 
 @cache
