@@ -28,6 +28,8 @@ from tracker.fold import (
     Kind,
     Status,
     Stream,
+    after,
+    comes_after,
     fold,
 )
 from tracker.memory import memory_of
@@ -115,10 +117,11 @@ def _begin(
     for name, value in _derived(session, consultation, fold([stream]), now=now).items():
         setattr(consultation, name, value)
     store(session, consultation)
+    memory = memory_of(session)
+    memory.events[consultation.id] = []
+    memory.locked.add(consultation.id)
     for event in events:
         _record(session, consultation, event, now=now)
-    memory = memory_of(session)
-    memory.events[consultation.id] = list(events)
     memory.zones[consultation.library_id] = tz
     mark_dirty(session, consultation.library_id, {_local_day(session, consultation)})
 
@@ -585,15 +588,13 @@ def refold(session: Session, consultation: Consultation, *, now: datetime) -> No
     """Write the row anew from the events: its own and those of what was merged into it."""
     session.flush()
     memory_of(session).events.pop(consultation.id, None)
-    _write(session, consultation, streams_of(session, consultation), now=now)
+    _write(session, consultation, fold(streams_of(session, consultation)), now=now)
 
 
-def _write(
-    session: Session, consultation: Consultation, streams: Sequence[Stream], *, now: datetime
-) -> None:
-    """Fold, set the deadlines, and mark the days whose counts may have changed."""
+def _write(session: Session, consultation: Consultation, facts: Facts, *, now: datetime) -> None:
+    """Write the facts, set the deadlines, and mark the days whose counts may have changed."""
     days = {_local_day(session, consultation)}
-    change(session, consultation, _derived(session, consultation, fold(streams), now=now))
+    change(session, consultation, _derived(session, consultation, facts, now=now))
     days.add(_local_day(session, consultation))
     mark_dirty(session, consultation.library_id, days)
 
@@ -626,20 +627,42 @@ def _append(
     data: dict[str, Any] | None = None,
 ) -> Event:
     """Add an event and refold, with the row locked: of two at once, the second sees both."""
-    alone = _locked(session, consultation)
-    placed = _placed(session, consultation, alone, kind, at)
-    told = EventData(kind.value, placed, by, text, data)
+    told = EventData(kind.value, max(at, consultation.opened_at), by, text, data)
+    _lock(session, consultation)
+    facts = _with_one_more(session, consultation, told)
+    if facts is None:
+        return _append_and_refold(session, consultation, told, now=now)
     event = _record(session, consultation, told, now=now)
-    if alone is not None and kind is not Kind.MERGED:
-        alone.append(told)
+    _write(session, consultation, facts, now=now)
+    return event
+
+
+def _append_and_refold(
+    session: Session, consultation: Consultation, told: EventData, *, now: datetime
+) -> Event:
+    alone = _alone(session, consultation)
+    told = told._replace(at=_placed(session, consultation, alone, told))
+    event = _record(session, consultation, told, now=now)
+    if alone is not None and told.kind != Kind.MERGED:
         own = Stream(consultation.key, consultation.opened_at, consultation.opened_channel, alone)
-        _write(session, consultation, [own], now=now)
+        _write(session, consultation, fold([own]), now=now)
         return event
     refold(session, consultation, now=now)
     for target in _merge_chain(session, consultation)[1:]:
         session.refresh(target, with_for_update=True)
         refold(session, target, now=now)
     return event
+
+
+def _with_one_more(session: Session, consultation: Consultation, told: EventData) -> Facts | None:
+    """The facts with this event too, where they can be told without the other events."""
+    if not consultation.plain:
+        return None
+    # Of the last event before this transaction only the instant is known, not the kind.
+    before = (consultation.last_event_at, Kind.MERGED.value)
+    if not comes_after(told, *memory_of(session).tails.get(consultation.id, before)):
+        return None
+    return after(Facts(**{name: getattr(consultation, name) for name in FACTS}), told)
 
 
 def _record(
@@ -656,18 +679,30 @@ def _record(
         data=told.data,
     )
     store(session, event)
+    memory = memory_of(session)
+    if consultation.id in memory.events:
+        memory.events[consultation.id].append(told)
+    tail = memory.tails.get(consultation.id)
+    if tail is None or comes_after(told, *tail):
+        memory.tails[consultation.id] = (told.at, told.kind)
     return event
 
 
-def _locked(session: Session, consultation: Consultation) -> list[EventData] | None:
-    """Lock the row until the commit; its events, or None where a merge plays a part."""
+def _lock(session: Session, consultation: Consultation) -> None:
+    """Keep the row from others until the commit."""
+    locked = memory_of(session).locked
+    if consultation.id not in locked:
+        session.flush()
+        session.refresh(consultation, with_for_update=True)
+        locked.add(consultation.id)
+
+
+def _alone(session: Session, consultation: Consultation) -> list[EventData] | None:
+    """The locked consultation's events; None where a merge plays a part."""
     memory = memory_of(session)
     known = memory.events.get(consultation.id)
     if known is not None:
         return known
-    if consultation.id not in memory.locked:
-        session.flush()
-        session.refresh(consultation, with_for_update=True)
     streams = streams_of(session, consultation)
     if len(streams) > 1 or consultation.merged_into is not None:
         return None
@@ -679,15 +714,14 @@ def _placed(
     session: Session,
     consultation: Consultation,
     alone: Sequence[EventData] | None,
-    kind: Kind,
-    at: datetime,
+    told: EventData,
 ) -> datetime:
-    """Not before the receipt, and after what it undoes."""
-    at = max(at, consultation.opened_at)
-    if kind not in UNDOES:
+    """After what it undoes."""
+    at = told.at
+    if told.kind not in UNDOES:
         return at
     events = alone if alone is not None else events_of(session, consultation)
-    taken = {event.at for event in events if event.kind in UNDOES[kind]}
+    taken = {event.at for event in events if event.kind in UNDOES[told.kind]}
     while at in taken:
         at += TICK
     return at

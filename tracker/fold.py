@@ -11,6 +11,7 @@ Nothing that happened before the receipt can answer it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -69,6 +70,9 @@ class Status(StrEnum):
     EXCLUDED = "excluded"
     MERGED = "merged"
 
+
+# What says something of other events, so that the facts alone do not tell what follows.
+_REWRITING = frozenset({Kind.SPLIT, Kind.CORRECTED, Kind.EXCLUDED, Kind.MERGED})
 
 GONE = frozenset({Status.CLOSED, Status.WITHDRAWN, Status.EXCLUDED, Status.MERGED})
 
@@ -138,6 +142,7 @@ class Facts:
     title: str | None = None
     last_event_at: datetime | None = None
     idle_close_at: datetime | None = None
+    plain: bool = True  # a later message or bot answer can be added without the log: see `after`
     fold_version: int = FOLD_VERSION
 
 
@@ -165,10 +170,63 @@ def fold(streams: Sequence[Stream]) -> Facts:
     _course(facts, by_kind)
     own_kinds = by_kind if len(streams) == 1 else _by_kind(ordered(own.events))
     _leaving(facts, own_kinds, own.key)
+    _standing(facts)
+    early = bool(events) and events[0].at < facts.received_at
+    facts.plain = len(streams) == 1 and not early and by_kind.keys().isdisjoint(_REWRITING)
+    return facts
+
+
+def after(facts: Facts, event: EventData) -> Facts | None:
+    """The facts with one more event, which comes after all others; None: only `fold` can tell.
+
+    A patron who asks a hundred things has a hundred messages and answers in one log; this
+    spares reading it again with each.
+    """
+    if not facts.plain or event.kind not in (Kind.MESSAGE, Kind.BOT_ANSWER):
+        return None
+    facts = copy(facts)
+    facts.last_event_at = event.at
+    if event.kind == Kind.BOT_ANSWER:
+        _answer_after(facts, event)
+    elif (event.by or PATRON) == PATRON:
+        _message_after(facts, event)
+    _standing(facts)
+    return facts
+
+
+def comes_after(event: EventData, at: datetime, kind: str) -> bool:
+    """Whether an event is read later than the one of that instant and kind."""
+    return (event.at, CAUSE[event.kind]) > (at, CAUSE[kind])
+
+
+def _message_after(facts: Facts, event: EventData) -> None:
+    if facts.title is None and event.text:
+        facts.title = event.text[:TITLE_LENGTH]
+    if facts.language is None:
+        facts.language = _get(event, "language")
+    facts.paused_at = None
+    has_answer = facts.handed_over and facts.answered_at is not None
+    if has_answer and facts.waiting_since is None and not _get(event, "courtesy"):
+        facts.waiting_since = event.at
+
+
+def _answer_after(facts: Facts, event: EventData) -> None:
+    if facts.bot_at is None and facts.bot_rejected_at is None:
+        facts.bot_first = facts.feedback_at is None
+    if facts.bot_at is None:
+        facts.bot_at, facts.bot_accepted = event.at, False
+    facts.last_reply_at = event.at
+    facts.topic = _get(event, "entry") or facts.topic
+    if facts.escalated_at is None and facts.feedback_at is None:
+        facts.handed_over, facts.waiting_since = False, None
+
+
+def _standing(facts: Facts) -> None:
+    """The status, and when the bot's answer closes by itself."""
     facts.status = _status(facts).value
+    facts.idle_close_at = None
     if facts.status == Status.ANSWERED and not facts.handed_over and facts.last_reply_at:
         facts.idle_close_at = facts.last_reply_at + IDLE_CLOSE
-    return facts
 
 
 def ordered(events: Iterable[EventData]) -> list[EventData]:

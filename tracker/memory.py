@@ -5,7 +5,7 @@ first, so that nobody else can add one meanwhile: the later ones need not read t
 """
 
 from dataclasses import dataclass, field
-from datetime import date, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
@@ -24,6 +24,7 @@ class Memory:
 
     transaction: tuple[Any, Any]
     events: dict[int, list[EventData]] = field(default_factory=dict)  # by consultation id
+    tails: dict[int, tuple[datetime, str]] = field(default_factory=dict)  # the last event's
     locked: set[int] = field(default_factory=set)  # consultations that were read for a change
     dirty: set[tuple[int, date]] = field(default_factory=set)  # library id and local date
     desks: dict[int, "DeskCalendar | None"] = field(default_factory=dict)  # by library id

@@ -129,6 +129,7 @@ class Consultation(Base):
     read_scale: Mapped[int | None]
     title: Mapped[str | None] = mapped_column(Text)
     last_event_at: Mapped[datetime]
+    plain: Mapped[bool] = mapped_column(default=False)
     fold_version: Mapped[int]
 
     # Derived from the fold and a calendar; the version is kept, so that a later calendar

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tracker.histories import random_history
-from tracker.fold import DAY, EventData, Facts, Stream, fold
+from tracker.fold import DAY, EventData, Facts, Stream, after, comes_after, fold, ordered
 from tracker.history import read_consultation
 from tracker.streams import family
 
@@ -352,6 +352,35 @@ def test_any_order_and_repetition_gives_the_same_facts(
     again = {key: fold(family(key, {k: shuffled[k] for k in keys})) for key in keys}
 
     assert again == {key: fold(family(key, streams)) for key in streams}
+
+
+LONG = [
+    read_consultation(item)
+    for seed in ("after-1", "after-2", "after-3")
+    for item in random_history(seed, count=400)
+]
+
+
+def test_one_more_event_at_the_end_gives_what_the_whole_log_gives() -> None:
+    told = 0
+    for item in LONG:
+        events = ordered(item.stream.events)
+        for end, event in enumerate(events):
+            before = item.stream._replace(events=events[:end])
+            last = events[end - 1] if end else EventData("message", before.opened_at)
+            if not comes_after(event, last.at, last.kind):
+                continue
+            facts = after(fold([before]), event)
+            if facts is not None:
+                assert facts == fold([before._replace(events=events[: end + 1])])
+                told += 1
+
+    assert told > 300
+
+
+@pytest.mark.parametrize("kind", ["split", "corrected", "excluded", "merged"])
+def test_what_rewrites_the_log_needs_the_whole_of_it_ever_after(kind: str) -> None:
+    assert after(folded(("message", 0), (kind, 1)), EventData("message", at(2))) is None
 
 
 def test_events_of_one_instant_are_read_in_the_order_of_cause_and_effect() -> None:

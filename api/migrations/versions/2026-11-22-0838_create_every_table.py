@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611220813"
+revision = "202611220838"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -261,6 +261,7 @@ def upgrade() -> None:
         sa.Column("read_scale", sa.Integer(), nullable=True),
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("last_event_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("plain", sa.Boolean(), nullable=False),
         sa.Column("fold_version", sa.Integer(), nullable=False),
         sa.Column("calendar_version", sa.Integer(), nullable=True),
         sa.Column("next_day_due_at", sa.DateTime(timezone=True), nullable=True),
