@@ -21,9 +21,10 @@ from api.cli.shell import (
     readable,
     say,
 )
-from api.schedules import read_calendar, with_closings
+from api.schedules import read_calendar
 from tracker.calendars import latest, save_calendar
 from tracker.clock import evaluate_cases
+from tracker.ical import with_closings
 
 app = group("calendar", "Import and try opening hours.")
 COMMANDS = {"calendar": app}
@@ -49,7 +50,7 @@ def import_command(
             before = latest(session, owner.id, name)
             if before is None:
                 raise Failed(f'{owner.slug} has no calendar "{name}" yet: import its hours first.')
-            document = with_closings(before.document, file, today=now.date())
+            document = with_closings(before.document, file.read_bytes())
         else:
             document = read_calendar(file, timezone=owner.timezone)
         row = save_calendar(session, owner.id, name, document, now=now, by=actor())

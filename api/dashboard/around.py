@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from api import audit
 from api.accounts import accounts_of
 from api.auth import Manager
+from api.dashboard.rates import TARGET
 from api.models import AuditEntry
 from api.pages import web_address
 from api.screens import Screen, changing, reading
@@ -127,6 +128,7 @@ def _values(library: Library) -> dict[str, Any]:
         "catalogue_url": library.settings.get("catalogue_url", ""),
         "retention_days": library.settings.get("retention_days", RETENTION_DAYS),
         "privacy_url": library.settings.get("privacy_url", ""),
+        "target_percent": library.settings.get("target_percent", TARGET),
     }
 
 
@@ -150,6 +152,7 @@ class SettingsForm(BaseModel):
     catalogue_url: str = Field("", max_length=500)
     retention_days: int = Field(RETENTION_DAYS, ge=30, le=3650)
     privacy_url: str = Field("", max_length=500)
+    target_percent: int = Field(TARGET, ge=1, le=100)
 
 
 @router.post("/settings")

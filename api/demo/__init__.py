@@ -15,7 +15,7 @@ from api.demo.history import History
 from api.demo.waiting import give_conversations
 from api.libraries import DEMO, add_library
 from api.models import Role, Staff
-from api.schedules import Weekly, weekly_calendar, with_public_holidays
+from api.schedules import Weekly
 from api.staff import add_staff
 from kb.entries import EntryData
 from kb.files import load_file
@@ -25,6 +25,7 @@ from tracker.calendars import calendar, save_calendar
 from tracker.clock import WEEKDAYS, Calendar
 from tracker.history import import_rows
 from tracker.models import Library
+from tracker.seeds import seed as seeded
 
 DAYS, SEED = 60, 1  # unless asked otherwise
 NAME = "云岭大学图书馆"
@@ -104,7 +105,7 @@ def _calendars(session: Session, library: Library, *, now: datetime) -> Calendar
     years = range(now.year - 1, now.year + 2)
     hours = {"desk": STAFFED, "building": OPEN}
     for name, weekly in hours.items():
-        document = with_public_holidays(weekly_calendar(ZONE, weekly), "CN", years)
+        document = seeded("CN", tz=ZONE, weekly=weekly, years=years, today=now.date())
         save_calendar(session, library.id, name, document, now=now, by=BY)
     desk = calendar(session, library.id)
     if desk is None:

@@ -41,6 +41,10 @@ PAGES = [
     "/manage/calendar?timetable=2020-01-01",
     "/manage/cases?figure=withdrawn",
     "/manage/cases?figure=received&weekday=1&hour=9&topic=-&by=lin",
+    "/manage/alerts",
+    "/manage/activity",
+    "/manage/audits",
+    "/manage/consortium",
     "/manage/channels",
     "/manage/staff",
     "/manage/audit",
@@ -251,6 +255,7 @@ def test_settings_are_kept_and_logged(
         "suggestions": ["renew-books"],
         "catalogue_url": "https://catalogue.example.org/?q={title}",
         "retention_days": 90,
+        "target_percent": 90,
     }
 
 
