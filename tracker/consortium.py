@@ -5,10 +5,11 @@ observed", one with fewer than ten matured "too few". Probes (mystery-shopper qu
 excluded from a library's own rates and are read here, as the study of 42 libraries did it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import select
@@ -16,10 +17,11 @@ from sqlalchemy.orm import Session
 
 from tracker import rates
 from tracker.clock import day_bounds, utc_text, within_24h, zone
-from tracker.figures import INCLUSIVE
+from tracker.figures import INCLUSIVE, RateCount
 from tracker.fold import DAY
 from tracker.models import ChannelPresence, Consultation, Library
-from tracker.stats import tally
+from tracker.rollups import channels_asked
+from tracker.stats import tally_all
 
 QUALIFY_AT = Fraction(9, 10)
 MINIMUM_MATURED = 10
@@ -79,11 +81,7 @@ def consortium(
     sees, an answer by bot or librarian within 24 h, as a probe from outside would see it.
     """
     compared = [*members(session)] if libraries is None else libraries
-    found = [
-        member
-        for library in compared
-        for member in _members_of(session, library, start=start, end=end, at=at, figure=figure)
-    ]
+    found = list(_members(session, compared, start=start, end=end, at=at, figure=figure))
     channels = sorted({member.channel for member in found})
     pooled = {
         name: rates.consortium(
@@ -194,40 +192,40 @@ def probes(
 
 def channels_of(session: Session, library: Library) -> set[str]:
     """The channels that a library is known to have: entered, or asked on."""
-    entered = select(ChannelPresence.channel).where(ChannelPresence.library_id == library.id)
-    asked = select(Consultation.channel).where(Consultation.library_id == library.id).distinct()
-    return {*session.scalars(entered), *session.scalars(asked)}
+    return _channels(session, [library]).get(library.id, set())
 
 
-def _members_of(
+def _channels(session: Session, libraries: Sequence[Library]) -> dict[int, set[str]]:
+    ids = [library.id for library in libraries]
+    entered = select(ChannelPresence.library_id, ChannelPresence.channel).where(
+        ChannelPresence.library_id.in_(ids)
+    )
+    found: dict[int, set[str]] = {}
+    for owner, name in chain(session.execute(entered), channels_asked(session, libraries)):
+        found.setdefault(owner, set()).add(name)
+    return found
+
+
+def _members(
     session: Session,
-    library: Library,
+    libraries: Sequence[Library],
     *,
     start: date | None,
     end: date | None,
     at: datetime,
     figure: str,
-) -> Iterable[Member]:
-    blocks = tally(
-        session,
-        library,
-        start=start,
-        end=end,
-        at=at,
-        keys=lambda name, _: (name,),
-        times=False,
-        by_day=False,
-    )
-    for name in sorted(channels_of(session, library) | set(blocks)):
-        count = blocks[name].shares[figure] if name in blocks else None
-        yield Member(
-            library.slug,
-            library.name,
-            name,
-            count.within if count else 0,
-            count.matured if count else 0,
-            count.pending if count else 0,
-        )
+) -> Iterator[Member]:
+    blocks = tally_all(session, libraries, start=start, end=end, at=at)
+    channels = _channels(session, libraries)
+    for owner, name in blocks:
+        channels.setdefault(owner, set()).add(name)
+    for library in libraries:
+        for name in sorted(channels.get(library.id, ())):
+            block = blocks.get((library.id, name))
+            count = block.shares[figure] if block else RateCount()
+            yield Member(
+                library.slug, library.name, name, count.within, count.matured, count.pending
+            )
 
 
 def _probes_of(

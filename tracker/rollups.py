@@ -185,6 +185,37 @@ def settled_spans(
     }
 
 
+def channels_asked(session: Session, libraries: Sequence[Library]) -> set[tuple[int, str]]:
+    """By library id, the channels on which anything was ever asked.
+
+    From the rollups, and from the consultations of days that these do not cover: every event
+    marks its day.
+    """
+    ids = [library.id for library in libraries]
+    rolled = select(Rollup.library_id, Rollup.channel).where(
+        Rollup.library_id.in_(ids), Rollup.channel != WHOLE_DAY
+    )
+    found = {(row[0], row[1]) for row in session.execute(rolled.distinct())}
+    marks = (
+        select(DirtyDay.library_id, func.min(DirtyDay.day), func.max(DirtyDay.day))
+        .where(DirtyDay.library_id.in_(ids))
+        .group_by(DirtyDay.library_id)
+    )
+    zones = {library.id: library.timezone for library in libraries}
+    alike: dict[tuple[str, date, date], list[int]] = {}
+    for library_id, first, last in session.execute(marks):
+        alike.setdefault((zones[library_id], first, last), []).append(library_id)
+    for (timezone, first, last), owners in alike.items():
+        tz = zone(timezone)
+        fresh = select(Consultation.library_id, Consultation.channel).where(
+            Consultation.library_id.in_(owners),
+            Consultation.received_at >= day_bounds(first, tz)[0],
+            Consultation.received_at < day_bounds(last, tz)[1],
+        )
+        found |= {(row[0], row[1]) for row in session.execute(fresh.distinct())}
+    return found
+
+
 def wrong_days(session: Session, library: Library, days: Iterable[date]) -> list[date]:
     """Those of the days whose rollups differ from their consultations. There should be none.
 

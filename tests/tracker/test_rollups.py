@@ -15,7 +15,15 @@ from tracker.calendars import save_calendar
 from tracker.dirty import mark_dirty
 from tracker.history import import_rows
 from tracker.models import DirtyDay, Library, Rollup
-from tracker.rollups import dirty_days, nightly, recompute_day, refresh, usable_days, wrong_days
+from tracker.rollups import (
+    channels_asked,
+    dirty_days,
+    nightly,
+    recompute_day,
+    refresh,
+    usable_days,
+    wrong_days,
+)
 from tracker.stats import cases, stats
 
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
@@ -137,3 +145,18 @@ def test_what_the_nightly_sample_finds_is_repaired(session: Session, library: Li
     assert dirty_days(session, library.id) == len(found["demo"]) == 1
     refresh(session, now=LATER)
     assert wrong_days(session, library, found["demo"]) == []
+
+
+def test_channels_are_known_from_rollups_and_from_what_came_since(
+    session: Session, library: Library
+) -> None:
+    load(session, random_history("channels", count=30, channels=("wechat", "web")))
+    asked = {(library.id, "wechat"), (library.id, "web")}
+    assert channels_asked(session, [library]) == asked
+    refresh(session, now=LATER)
+    assert channels_asked(session, [library]) == asked
+
+    new = random_history("later", count=31, channels=("weibo",))[30:]
+    load(session, new)
+
+    assert channels_asked(session, [library]) == asked | {(library.id, "weibo")}
