@@ -39,6 +39,7 @@ from tracker import rollups, sweep
 from tracker.models import Library
 
 POLL_SECONDS = 0.5
+SHORT_REST_SECONDS = 0.02
 SLOTS = 32  # messages on their way at the same time, of them few for one account (bot.delivery)
 STOP_SECONDS = 6
 BATCH = 100
@@ -67,6 +68,7 @@ class Worker:
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._guard = threading.Lock()
         self._busy: Counter[int] = Counter()  # messages on their way, by lane
+        self._freed = threading.Event()  # one of them is there
         self._thread: threading.Thread | None = None
         self.pulls = Pulls(state, worker=self._name, lease_time=self._lease_time)
         self.staffrooms = Staffrooms(state)
@@ -98,6 +100,7 @@ class Worker:
 
     def ask_to_stop(self) -> None:
         self._stopping.set()
+        self._freed.set()
 
     def stop(self) -> None:
         """Stop after what is under way; what takes too long is left to the next worker."""
@@ -114,11 +117,17 @@ class Worker:
             for chore in self._chores:
                 self._run_when_due(chore)
             self._state.measures.worker_seen.set_to_current_time()
-            self._stopping.wait(POLL_SECONDS)
+            self._rest()
         for _ in range(SLOTS):  # wait for what is on its way
             self._slots.acquire(timeout=STOP_SECONDS / SLOTS)
         self.pulls.finish()
         self.staffrooms.finish()
+
+    def _rest(self) -> None:
+        """Until the next round; a place that becomes free is filled soon."""
+        if self._freed.wait(POLL_SECONDS):
+            self._freed.clear()
+            self._stopping.wait(SHORT_REST_SECONDS)
 
     def _run_when_due(self, chore: Chore) -> None:
         now = self._state.clock()
@@ -198,6 +207,7 @@ class Worker:
             with self._guard:
                 self._busy[job.lane] -= 1
             self._slots.release()
+            self._freed.set()
 
     def _send_and_settle(self, job: delivery.Job) -> None:
         state = self._state

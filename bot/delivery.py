@@ -269,7 +269,7 @@ def settle(
         if row.via is None and result.parts_sent:
             ledger = row.conversation.windows
             row.conversation.windows = spend(ledger, now=now, count=result.parts_sent)
-        _after_failure(row, result, now=now, random=random)
+        _after_failure(session, row, result, now=now, random=random)
     session.flush()
     return row
 
@@ -455,9 +455,11 @@ def _job(row: Outbox, now: datetime) -> Job:
     )
 
 
-def _after_failure(row: Outbox, error: SendError, *, now: datetime, random: Random) -> None:
+def _after_failure(
+    session: Session, row: Outbox, error: SendError, *, now: datetime, random: Random
+) -> None:
     if error.failure in (SendFailure.RETRY, SendFailure.UNCERTAIN) and row.via != EMAIL:
-        _break_circuit(row.conversation.account, now)
+        _break_circuit(session, row.conversation.account, now)
     match error.failure:
         case SendFailure.RETRY if row.attempts < MAX_ATTEMPTS:
             row.state = OutboxState.NEW
@@ -492,8 +494,9 @@ def _pause(attempts: int, asked: float | None, random: Random) -> timedelta:
     return timedelta(seconds=max(seconds, asked or 0))
 
 
-def _break_circuit(account: ChannelAccount, now: datetime) -> None:
+def _break_circuit(session: Session, account: ChannelAccount, now: datetime) -> None:
     """Leave an account alone that keeps failing; afterwards one reply at a time tries it."""
+    session.refresh(account, with_for_update=True)  # others who send count along
     account.failures_in_row += 1
     if account.failures_in_row >= BREAKER_AFTER:
         account.paused_until = now + BREAKER_PAUSE
