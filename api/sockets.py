@@ -109,7 +109,7 @@ class Sockets:
             if listener.task is not None:
                 listener.task.cancel()
 
-    async def _session_request(self, sid: str, data: object = None) -> None:
+    async def _session_request(self, sid: str, data: object = None, *_more: object) -> None:
         """Confirm a session of ours; a name of the client's own making is given one."""
         visit = self._visits[sid]
         if len(visit.listeners) >= SESSIONS or self._wait(visit):
@@ -125,7 +125,7 @@ class Sockets:
 
     # --- messages ------------------------------------------------------------------------
 
-    async def _user_uttered(self, sid: str, data: object = None) -> None:
+    async def _user_uttered(self, sid: str, data: object = None, *_more: object) -> None:
         """Take a message and answer it; whatever goes wrong, the patron hears of it."""
         visit = self._visits[sid]
         try:

@@ -165,6 +165,36 @@ def test_entries_go_in_and_out(north: Run, tmp_path: Path) -> None:
     assert exported == yaml.safe_load(KB)["entries"]
 
 
+def test_a_rasa_assistant_goes_in_and_out(north: Run, tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "assistant", tmp_path / "faq.yml"
+    (theirs / "data").mkdir(parents=True)
+    nlu = [
+        {"intent": "ask_wifi", "examples": "- how do I connect to [wifi](net)\n- 怎么连接无线网\n"},
+        {"intent": "greet", "examples": "- hi\n"},
+    ]
+    (theirs / "data" / "nlu.yml").write_text(yaml.safe_dump({"version": "3.1", "nlu": nlu}))
+    responses = {"utter_ask_wifi": [{"text": "Choose eduroam."}]}
+    (theirs / "domain.yml").write_text(yaml.safe_dump({"version": "3.1", "responses": responses}))
+
+    code, _, errors = north("kb", "import", theirs, "--format", "rasa")
+    fine(north("kb", "export", ours, "--format", "rasa"))
+    again = fine(north("kb", "import", ours, "--format", "rasa"))
+
+    assert (code, errors) == (0, "Left out greet: small talk, which needs no entry.\n")
+    assert again == "Added 0, updated 0, unchanged 1.\n"
+    document = yaml.safe_load(ours.read_text(encoding="utf-8"))
+    assert document["nlu"][0]["intent"] == "faq/ask-wifi"
+    assert document["nlu"][0]["examples"].startswith("- 怎么连接无线网\n- how do I connect to wifi")
+
+
+def test_actions_that_cannot_be_served_are_refused_in_a_sentence(north: Run) -> None:
+    values = ("--set", "url=http://rasa:5005", "--set", "action_token=shelf")
+    fine(north("channel", "add", "rasa_server", "main", *values))
+
+    assert "no token" in refused(north("actions", "--grpc"))
+    assert "of that name" in refused(north("actions", "--account", "other"))
+
+
 def test_a_file_with_bad_rows_changes_nothing_and_every_row_is_named(
     north: Run, tmp_path: Path
 ) -> None:

@@ -162,6 +162,16 @@ def test_nobody_hears_another_ones_answers_by_taking_their_name(site: str, state
     assert sorted(issued) == [False, True]
 
 
+def test_what_a_client_sends_beyond_the_message_is_passed_over(site: str) -> None:
+    with Widget(site) as widget:
+        widget.emit("session_request", {"session_id": None}, "more")
+        (session,) = widget.hear()
+        sent = {"message": "How do I renew a book", "session_id": session}
+        widget.emit("user_uttered", sent, "more", 7)
+
+        assert widget.hear()[0]["text"] == "Sign in and press Renew."
+
+
 def test_a_repeated_message_makes_no_second_one(site: str, state: State) -> None:
     with Widget(site) as widget:
         session = widget.begin()
