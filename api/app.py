@@ -30,6 +30,7 @@ from api.tokens import DatabaseTokens
 from api.typing_signs import TypingSigns
 from api.worker import Worker
 from kb.knowledge import KnowledgeBases
+from kb.meaning import meaning
 from kb.segment import use_cache
 
 STATIC = Path(__file__).parent / "static"
@@ -53,7 +54,10 @@ def create_state(
     bus = bus or create_bus(settings.redis_url)
     database = database or Database(settings.database_url, publish=bus.publish)
     keyring = Keyring(settings.key())
-    knowledge = knowledge or KnowledgeBases(cache=settings.var_dir / "knowledge")
+    knowledge = knowledge or KnowledgeBases(
+        cache=settings.var_dir / "knowledge",
+        meaning=meaning(settings.semantic_model, settings.semantic_languages),
+    )
     desks = Desks(knowledge, settings.public_url)
     channels = Channels(keyring, DatabaseTokens(database, keyring, clock))
     return State(

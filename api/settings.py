@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     spool_dir: Path | None = Field(
         None, description="Where messages wait while the database is away (var/spool)."
     )
+    semantic_model: str | None = Field(
+        None, description="A sentence model's directory or package, for refdesk[semantic]."
+    )
+    semantic_languages: Words = Field(
+        ("en",), description="The languages that it knows: zh, en, vi, separated by commas."
+    )
     rate_limits: Switch = Field(True, description='"off" for load tests only.')
     default_library: str | None = Field(
         None, description="The library of built-in channels: the only one, else demo."

@@ -29,6 +29,7 @@ from api.logs import log_problem
 from api.mail import Mailer, create_mailer, letter_to
 from api.privacy import forget_old
 from api.pulls import Pulls
+from api.reviews import Reviews
 from api.shopper import Shopper
 from api.staffrooms import Staffrooms
 from api.state import State
@@ -75,6 +76,7 @@ class Worker:
         self.hand_overs = HandOvers(state)
         self.announcer = Announcer(state, mailer=self._mailer, worker=self._name)
         self.shopper = Shopper(state)
+        self.reviews = Reviews(state)
         self._chores = [
             Chore("recover", timedelta(seconds=10), self.recover),
             Chore("hand_over", timedelta(seconds=2), self.hand_overs.start_round),
@@ -87,6 +89,7 @@ class Worker:
             Chore("seal_reports", timedelta(hours=1), self.announcer.seal_reports),
             Chore("refresh_rollups", timedelta(minutes=1), self.refresh_rollups),
             Chore("forget_old", timedelta(hours=6), self.forget_old),
+            Chore("review", timedelta(minutes=10), self.reviews.start_round),
             Chore("forget_signatures", timedelta(minutes=10), self.forget_signatures),
             Chore("count_replies", timedelta(seconds=30), self.count_replies),
         ]

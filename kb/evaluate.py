@@ -102,7 +102,7 @@ def evaluate(
         "milliseconds": _times(outcomes),
         "fit_seconds": fit_seconds,
         "index_bytes": knowledge.index_bytes,
-        "threshold": knowledge.matcher.thresholds_.sure,
+        "threshold": knowledge.thresholds.sure,
     }
     return Evaluation(scores, [_prediction(outcome) for outcome in outcomes])
 

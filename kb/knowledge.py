@@ -16,9 +16,11 @@ from kb.entries import Concept, EntryData, answers, phrasings
 from kb.explanation import Explanation
 from kb.files import load_concepts, load_file
 from kb.large import LargeMatcher
-from kb.library import export_concepts, export_entries, knowledge_version
+from kb.library import export_concepts, export_entries, knowledge_state
 from kb.matcher import Matcher
-from kb.verdict import Decision, decide
+from kb.meaning import WORDS, Meaning, SentenceMeaning
+from kb.sentence_store import recall
+from kb.verdict import Decision, Thresholds, decide, leaning
 
 Context = Sequence[tuple[str, str]]
 TRAINED = 1_000  # entries up to which a model is trained; above, only indexed
@@ -34,15 +36,25 @@ class KnowledgeBase:
         *,
         concepts: Iterable[Concept] = (),
         version: int = 0,
+        lean: float = 0.0,
         cache: Path | None = None,
         owner: str = "kb",
+        meaning: Meaning = WORDS,
     ) -> None:
-        """With `cache`, a directory, what was learned is kept there and found again by `owner`."""
+        """With `cache`, a directory, what was learned is kept there and found again by `owner`.
+
+        `lean` is what a library's patrons have taught about its answers (`kb/review.py`).
+        """
         self.entries = tuple(entries)
         self.version = version
+        self.lean = lean
         self.concepts = tuple(concepts)
-        kind = LargeMatcher if len(self.entries) > TRAINED else Matcher
-        self.matcher: Matcher | LargeMatcher = kind(concepts=self.concepts)
+        self.matcher: Matcher | LargeMatcher = (
+            LargeMatcher(concepts=self.concepts)
+            if len(self.entries) > TRAINED
+            else Matcher(concepts=self.concepts, meaning=meaning)
+        )
+        self._meaning = meaning.name
         if cache is None:
             self.matcher.fit(phrasings(self.entries), answers(self.entries))
         else:
@@ -60,6 +72,7 @@ class KnowledgeBase:
 
     def _learned_from(self) -> Iterator[str]:
         """Every text that the matcher learns from, with what it belongs to."""
+        yield self._meaning
         for text in (*phrasings(self.entries), *answers(self.entries)):
             yield text.entry
             yield text.lang
@@ -68,9 +81,12 @@ class KnowledgeBase:
             yield str(concept.as_document())
 
     @classmethod
-    def from_file(cls, path: Path, *, cache: Path | None = None) -> "KnowledgeBase":
+    def from_file(
+        cls, path: Path, *, cache: Path | None = None, meaning: Meaning = WORDS
+    ) -> "KnowledgeBase":
         """The knowledge base in a file, without any database. Raises BadFile."""
-        return cls(load_file(path), concepts=load_concepts(path), cache=cache, owner="file")
+        entries, concepts = load_file(path), load_concepts(path)
+        return cls(entries, concepts=concepts, cache=cache, owner="file", meaning=meaning)
 
     @cached_property
     def _by_key(self) -> dict[str, EntryData]:
@@ -103,6 +119,17 @@ class KnowledgeBase:
             other.matcher = self.matcher.changed(phrasings(wanted), answers(wanted), keys)
         return other
 
+    def leaning(self, lean: float) -> "KnowledgeBase":
+        """The same knowledge, answering from another probability on."""
+        other = copy(self)
+        other.lean = lean
+        return other
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """From which probability it answers, and from which it offers choices."""
+        return leaning(self.matcher.thresholds_, self.lean)
+
     @property
     def index_bytes(self) -> int:
         """What the learned arrays take in memory."""
@@ -115,7 +142,7 @@ class KnowledgeBase:
     def ask(self, text: str, *, lang: str | None = None, context: Context = ()) -> Decision:
         """What to do with a patron's question. `context` holds (role, text), oldest first."""
         ranking = self.matcher.rank(text, lang=lang, context=context)
-        return decide(ranking, self.matcher.thresholds_)
+        return decide(ranking, self.thresholds)
 
     def explain(self, text: str, *, lang: str | None = None, context: Context = ()) -> Explanation:
         """Why `ask` decides as it does."""
@@ -137,10 +164,13 @@ class KnowledgeBases:
     takes its place. After a large import one asker waits, the others still ask the old version.
     """
 
-    def __init__(self, capacity: int = 3_000, *, cache: Path | None = None) -> None:
+    def __init__(
+        self, capacity: int = 3_000, *, cache: Path | None = None, meaning: Meaning = WORDS
+    ) -> None:
         """`cache` is a directory in which what was learned outlives the process."""
         self.capacity = capacity
         self.cache = cache
+        self.meaning = meaning
         self._held: OrderedDict[int, _Held] = OrderedDict()
         self._lock = threading.Lock()
         self._fitting: dict[int, threading.Lock] = {}
@@ -148,10 +178,10 @@ class KnowledgeBases:
 
     def of(self, session: Session, library_id: int, *, today: date) -> KnowledgeBase:
         """The library's knowledge as it is in the database on that day."""
-        version = knowledge_version(session, library_id)
+        version, lean = knowledge_state(session, library_id)
         held = self._get(library_id)
         if held is not None and _is_current(held, version, today):
-            return held.knowledge
+            return self._leaning(library_id, held, lean)
         with self._lock:
             turn = self._fitting.setdefault(library_id, threading.Lock())
         if held is None:
@@ -163,9 +193,19 @@ class KnowledgeBases:
             if held is None or not _is_current(held, version, today):
                 held = self._next(session, library_id, version, today)
                 self._put(library_id, held)
-            return held.knowledge
+            return self._leaning(library_id, held, lean)
         finally:
             turn.release()
+
+    def _leaning(self, library_id: int, held: _Held, lean: float) -> KnowledgeBase:
+        """What is held, with thresholds that follow the library's feedback."""
+        if held.knowledge.lean == lean:
+            return held.knowledge
+        knowledge = held.knowledge.leaning(lean)
+        with self._lock:
+            if self._held.get(library_id) is held:
+                self._held[library_id] = _Held(knowledge, held.until, held.since)
+        return knowledge
 
     def settle(self) -> None:
         """Wait until everything that was patched has been learned anew."""
@@ -175,6 +215,8 @@ class KnowledgeBases:
 
     def _next(self, session: Session, library_id: int, version: int, today: date) -> _Held:
         entries = export_entries(session, library_id)
+        if isinstance(self.meaning, SentenceMeaning):
+            recall(session, self.meaning, entries)
         valid = [entry for entry in entries if entry.is_valid(today)]
         concepts = tuple(export_concepts(session, library_id))
         until = _until(entries, today)
@@ -195,7 +237,12 @@ class KnowledgeBases:
         version: int,
     ) -> KnowledgeBase:
         return KnowledgeBase(
-            entries, concepts=concepts, version=version, cache=self.cache, owner=str(library_id)
+            entries,
+            concepts=concepts,
+            version=version,
+            cache=self.cache,
+            owner=str(library_id),
+            meaning=self.meaning,
         )
 
     def _relearn(self, library_id: int, quick: KnowledgeBase) -> None:
@@ -205,7 +252,8 @@ class KnowledgeBases:
             better = self._learned(library_id, quick.entries, quick.concepts, quick.version)
             with self._lock:
                 held = self._held.get(library_id)
-                if held is not None and held.knowledge is quick:
+                if held is not None and held.knowledge.matcher is quick.matcher:
+                    better = better.leaning(held.knowledge.lean)
                     self._held[library_id] = _Held(better, held.until, held.since)
 
         thread = threading.Thread(target=work, name=f"relearn-{library_id}", daemon=True)

@@ -24,6 +24,7 @@ __all__ = [
     "export_concepts",
     "export_entries",
     "import_entries",
+    "knowledge_state",
     "knowledge_version",
     "load_concepts",
     "load_file",
@@ -165,6 +166,13 @@ def knowledge_version(session: Session, library_id: int) -> int:
     """The number that moves with every change of a library's knowledge; 0 before the first."""
     query = select(Knowledge.version).where(Knowledge.library_id == library_id)
     return session.scalar(query) or 0
+
+
+def knowledge_state(session: Session, library_id: int) -> tuple[int, float]:
+    """The version of a library's knowledge, and what its patrons taught about its answers."""
+    query = select(Knowledge.version, Knowledge.lean).where(Knowledge.library_id == library_id)
+    found = session.execute(query).one_or_none()
+    return (found[0], found[1]) if found else (0, 0.0)
 
 
 def export_concepts(session: Session, library_id: int) -> list[Concept]:

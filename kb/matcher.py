@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from kb.asking import questions
 from kb.background import BackgroundQuestion, shipped_background
 from kb.concepts import ConceptIndex, shipped_index, shipped_terms
-from kb.confidence import EVIDENCE, NONE, RIGHT, WRONG, Confidence, evidence
+from kb.confidence import (
+    EVIDENCE,
+    FEW_PHRASINGS,
+    NONE,
+    PLAIN,
+    RIGHT,
+    WRONG,
+    Confidence,
+    evidence,
+)
 from kb.entries import Concept, Phrasing
 from kb.explanation import Explanation, Reason
 from kb.meaning import WORDS, Meaning
@@ -111,6 +120,7 @@ class Matcher:
             "confidence": confidence.weights,
         }
         document["thresholds"] = [confidence.thresholds.sure, confidence.thresholds.offer]
+        document["tilt"] = confidence.tilt
         document["texts"] = self._texts
         return arrays, document
 
@@ -127,6 +137,7 @@ class Matcher:
             arrays["spread"],
             arrays["confidence"],
             Thresholds(*document["thresholds"]),
+            (document["tilt"][0], document["tilt"][1]),
         )
         self.thresholds_ = self.confidence_.thresholds
         return self
@@ -184,15 +195,15 @@ class Matcher:
                     _outcome(int(examples.labels[at]), int(guess), examples.entries)
                     for at, guess in zip(batch, guesses, strict=True)
                 ]
-        return Confidence.learn(np.concatenate(seen), outcomes)
+        tilt = PLAIN if _has_many(_turns(self.phrasings_)) else FEW_PHRASINGS
+        return Confidence.learn(np.concatenate(seen), outcomes, tilt)
 
     def _folds(self, examples: Examples) -> Iterator[NDArray[np.bool_]]:
         """Which examples to hold back, each time; every entry keeps some."""
         turns = _turns(self.phrasings_)
         if not turns or max(turns) == 0:
             return
-        many = len(turns) >= _MANY * sum(turn == 0 for turn in turns)
-        parts, folds = (4, 1) if many else (2, 2)
+        parts, folds = (4, 1) if _has_many(turns) else (2, 2)
         never = [-1] * examples.answers
         outside = range(len(examples.labels) - examples.background_from)
         order = np.array([*turns, *never, *outside])
@@ -320,6 +331,10 @@ def _turns(phrasings: Sequence[Phrasing]) -> list[int]:
         turns.append(counts.get(place, 0))
         counts[place] = turns[-1] + 1
     return turns
+
+
+def _has_many(turns: Sequence[int]) -> bool:
+    return len(turns) >= _MANY * sum(turn == 0 for turn in turns)
 
 
 def _ranking(

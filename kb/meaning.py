@@ -4,16 +4,20 @@ This view stands beside words, characters and concepts in the same ranker. What 
 product are vectors of English words; a sentence model can be set beside them (`kb/sentences.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from kb.reading import Glance
+from kb.background import shipped_background
+from kb.reading import Glance, essence
+from kb.sentences import SentenceModel, model_directory
 from kb.vectors import Floats
 from kb.wordvectors import english
 
 WEIGHT = 1.0  # of the meaning of the words, against all other views together
+SENTENCE_WEIGHT = 4.0
 
 
 class Meaning(Protocol):
@@ -22,10 +26,6 @@ class Meaning(Protocol):
     @property
     def name(self) -> str:
         """What the learned state depends on: another name, another state."""
-
-    @property
-    def width(self) -> int:
-        """How many figures a place has."""
 
     def of(self, texts: Sequence[Glance]) -> Floats:
         """A row for each text, as long as it counts; all zero where it has nothing to say."""
@@ -36,10 +36,6 @@ class WordMeaning:
 
     name = "words"
 
-    @property
-    def width(self) -> int:
-        return int(english()[1].shape[1])
-
     def of(self, texts: Sequence[Glance]) -> Floats:
         """A row for each text."""
         number, rows, usual = english()
@@ -47,10 +43,72 @@ class WordMeaning:
         for at, text in enumerate(texts):
             known = [number[word] for word in text.english if word in number]
             if known:
-                whole = rows[known].sum(axis=0)
-                whole = whole / (float(np.sqrt(whole @ whole)) or 1.0) - usual
-                found[at] = whole * (WEIGHT**0.5 / (float(np.sqrt(whole @ whole)) or 1.0))
+                found[at] = WEIGHT**0.5 * _away(_unit(rows[known].sum(axis=0)), usual)
         return found
 
 
+class SentenceMeaning:
+    """A sentence model's vectors beside those of the words, in the languages that it knows."""
+
+    def __init__(self, model: SentenceModel, languages: Collection[str] = ("en",)) -> None:
+        self.model = model
+        self.languages = frozenset(languages)
+        self.name = f"{model.name}:{','.join(sorted(languages))}"
+        self._known: dict[str, Floats] = {}  # of the phrasings of the libraries at hand
+
+    def of(self, texts: Sequence[Glance]) -> Floats:
+        """A row for each text."""
+        words = WORDS.of(texts)
+        mine = [at for at, text in enumerate(texts) if text.lang in self.languages and text.text]
+        found = np.zeros((len(texts), self.model.width), np.float32)
+        if mine:
+            rows = self.encoded([texts[at].text for at in mine])
+            for at, row in zip(mine, rows, strict=True):
+                found[at] = SENTENCE_WEIGHT**0.5 * _away(row, self._usual)
+        return np.hstack([words, found])
+
+    def encoded(self, texts: Sequence[str]) -> Floats:
+        """The model's own vectors; those at hand are not computed again."""
+        missing = list(dict.fromkeys(text for text in texts if text not in self._known))
+        fresh = dict(zip(missing, self.model.encode(missing), strict=True)) if missing else {}
+        return np.stack([fresh[text] if text in fresh else self._known[text] for text in texts])
+
+    def know(self, vectors: dict[str, Floats]) -> None:
+        """Take vectors that were computed before."""
+        self._known.update(vectors)
+
+    def knows(self, text: str) -> bool:
+        """Whether the vector of a text is at hand."""
+        return text in self._known
+
+    @cached_property
+    def _usual(self) -> Floats:
+        """The mean of ordinary questions, which tells nothing."""
+        asked = [
+            essence(question.text)
+            for question in shipped_background()
+            if question.lang in self.languages
+        ]
+        rows = self.encoded(asked)
+        self.know(dict(zip(asked, rows, strict=True)))  # every library learns from them
+        return np.asarray(rows.mean(axis=0), np.float32)
+
+
 WORDS = WordMeaning()
+
+
+def meaning(model: str | None, languages: Collection[str] = ("en",)) -> Meaning:
+    """The words' meaning, or beside it that of a sentence model. Raises NoModel."""
+    if model is None:
+        return WORDS
+    return SentenceMeaning(SentenceModel(model_directory(model)), languages)
+
+
+def _unit(row: Floats) -> Floats:
+    length = float(np.sqrt(row @ row))
+    return np.asarray(row / np.float32(length)) if length else row
+
+
+def _away(row: Floats, usual: Floats) -> Floats:
+    """The direction in which a text differs from usual ones."""
+    return _unit(np.asarray(row - usual))

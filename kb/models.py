@@ -17,6 +17,7 @@ class Knowledge(Base):
     library_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     version: Mapped[int]
     concepts: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    lean: Mapped[float] = mapped_column(default=0.0)  # log-odds: answers prove righter than claimed
     updated_at: Mapped[datetime]
 
 
@@ -55,3 +56,27 @@ class EntryVersion(Base):
     by: Mapped[str]
     retired: Mapped[bool]
     document: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Review(Base):
+    """What came out when a library's confirmed questions were asked again one night."""
+
+    __tablename__ = "knowledge_review"
+
+    library_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    knowledge_version: Mapped[int]
+    scores: Mapped[dict[str, Any]] = mapped_column(JSON)
+    confusions: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    changes: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # since the review before
+    predictions: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+
+class SentenceVector(Base):
+    """A text's vector by one sentence model, so that it is computed once."""
+
+    __tablename__ = "sentence_vector"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)  # of the text as it is read
+    vector: Mapped[bytes]  # 32-bit floats, little-endian

@@ -70,7 +70,12 @@ class Reading:
 
 def read(text: str, concepts: ConceptIndex, spelling: Spelling | None = None) -> Reading:
     """Everything countable in a text. With `spelling`, slips of the keyboard are set right."""
-    return read_normalised(without_padding(normalise(text)), concepts, spelling)
+    return read_normalised(essence(text), concepts, spelling)
+
+
+def essence(text: str) -> str:
+    """A text as it is read: normalised, without greeting and thanks."""
+    return without_padding(normalise(text))
 
 
 def read_normalised(text: str, concepts: ConceptIndex, spelling: Spelling | None = None) -> Reading:

@@ -7,9 +7,11 @@ heavy is needed; and any other as `model.onnx`, by ONNX Runtime. No hub is ever 
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +34,15 @@ class SentenceModel:
 
     def __init__(self, directory: Path) -> None:
         """Raises NoModel where the directory holds none, or the extra is not installed."""
-        self.directory = directory
+        self.name = f"{directory.name}-{_checksum(directory):08x}"
         self._tokenizer = _tokenizer(directory)
         self._network = _network(directory)
         self._is_first_token = _pools_first_token(directory)
+
+    @cached_property
+    def width(self) -> int:
+        """How many figures a vector has."""
+        return int(self.encode(["width"]).shape[1])
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """A row for each text."""
@@ -96,6 +103,16 @@ def _pools_first_token(directory: Path) -> bool:
     if not path.is_file():
         return False
     return bool(json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"))
+
+
+def _checksum(directory: Path) -> int:
+    """Tells models of the same name apart: their configuration, and the size of their files."""
+    sizes = sorted(
+        (path.name, path.stat().st_size)
+        for pattern in ("*.json", "*.safetensors", "*.onnx", "onnx/*.onnx")
+        for path in directory.glob(pattern)
+    )
+    return crc32(str(sizes).encode())
 
 
 class Onnx:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import exp, log
+
+LOWEST, HIGHEST = 0.5, 0.98  # no bot answers below the one, none is silenced above the other
 
 
 class Verdict(StrEnum):
@@ -43,6 +46,15 @@ class Thresholds:
 
     sure: float = 0.7
     offer: float = 0.2
+
+
+def leaning(thresholds: Thresholds, lean: float) -> Thresholds:
+    """The thresholds of a bot whose answers prove righter, by `lean` log-odds, than it claims."""
+    if not lean:
+        return thresholds
+    odds = log(thresholds.sure / (1 - thresholds.sure)) - lean
+    sure = min(HIGHEST, max(LOWEST, 1 / (1 + exp(-odds))))
+    return Thresholds(sure, min(thresholds.offer, sure))
 
 
 @dataclass(frozen=True, slots=True)

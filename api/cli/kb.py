@@ -188,17 +188,20 @@ def evaluate(
 
 def open_knowledge(file: Path | None, library: str | None) -> "KnowledgeBase":
     from kb.knowledge import KnowledgeBase, KnowledgeBases
+    from kb.meaning import meaning
     from kb.segment import use_cache
 
-    use_cache(load_settings().var_dir / "jieba")
+    settings = load_settings()
+    use_cache(settings.var_dir / "jieba")
+    chosen = meaning(settings.semantic_model, settings.semantic_languages)
     if file is not None:
-        return KnowledgeBase.from_file(readable(file))
+        return KnowledgeBase.from_file(readable(file), meaning=chosen)
     from zoneinfo import ZoneInfo
 
     with open_database() as database, database.snapshot() as session:
         owner = library_of(session, library)
         today = present_time().astimezone(ZoneInfo(owner.timezone)).date()
-        return KnowledgeBases().of(session, owner.id, today=today)
+        return KnowledgeBases(meaning=chosen).of(session, owner.id, today=today)
 
 
 def _print_scores(scores: dict[str, Any]) -> None:
