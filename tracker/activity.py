@@ -5,7 +5,7 @@ on the platform itself come in as consultations of that channel (tracker.history
 """
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -195,9 +195,9 @@ def survey(
 ) -> dict[str, dict[str, Any]]:
     """The study's table for a group of libraries, by channel, as shares with intervals.
 
-    `have` is the share of all that have the channel; of those that have it: `push_weekly`
-    pushed in every week, `many_posts` over so many posts in all, `following` at least so
-    many followers.
+    `have` is the share of all that have the channel. Of those that have it and of which it
+    is known: `push_weekly` pushed in every week, `many_posts` over so many posts in all,
+    `following` at least so many followers.
     """
     members = list(libraries)
     by_library = [indicators(session, item, start=start, end=end) for item in members]
@@ -207,15 +207,19 @@ def survey(
         having = [found[name] for found in by_library if name in found]
         table[name] = {
             "have": _share(len(having), len(members)),
-            "push_weekly": _share(sum(bool(i["pushes_weekly"]) for i in having), len(having)),
-            "many_posts": _share(
-                sum((i["total_posts"] or 0) > many_posts for i in having), len(having)
-            ),
-            "following": _share(
-                sum((i["followers"] or 0) >= following for i in having), len(having)
-            ),
+            "push_weekly": _known(having, "pushes_weekly", bool),
+            "many_posts": _known(having, "total_posts", lambda posts: posts > many_posts),
+            "following": _known(having, "followers", lambda count: count >= following),
         }
     return table
+
+
+def _known(
+    found: Iterable[Mapping[str, Any]], name: str, fits: Callable[[Any], bool]
+) -> dict[str, Any]:
+    """What nobody has entered is in no share."""
+    values = [item[name] for item in found if item[name] is not None]
+    return _share(sum(map(fits, values)), len(values))
 
 
 def _share(count: int, of: int) -> dict[str, Any]:

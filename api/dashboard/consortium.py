@@ -119,7 +119,10 @@ def _tables(
         "survey": [
             {
                 "name": screen.channel_name(name),
-                "shares": [_share(voice, row[key]) for key in INDICATORS],
+                "shares": [
+                    _share(voice, row[key]) if row[key]["denominator"] else None
+                    for key in INDICATORS
+                ],
             }
             for name, row in surveyed.items()
         ],

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from tests.tracker.samples import NOW
-from tracker.activity import BadActivity, enter, enter_file, indicators
+from tracker.activity import BadActivity, enter, enter_file, have_channel, indicators, survey
 from tracker.models import Library
 
 MARCH = {"start": date(2026, 3, 2), "end": date(2026, 3, 29)}
@@ -67,3 +67,15 @@ def test_a_good_file_comes_in(session: Session, library: Library, tmp_path: Path
     path.write_text("\ufeffchannel,week,pushes\nwechat,2026-03-02,1\n", encoding="utf-8")
 
     assert enter_file(session, library, path, now=NOW, by="lin") == 1
+
+
+def test_of_what_nobody_entered_the_survey_makes_no_share(
+    session: Session, library: Library
+) -> None:
+    have_channel(session, library, "weibo")
+
+    cells = survey(session, [library], **MARCH)["weibo"]
+
+    assert (cells["have"]["numerator"], cells["have"]["denominator"]) == (1, 1)
+    for name in ("push_weekly", "many_posts", "following"):
+        assert (cells[name]["denominator"], cells[name]["rate"]) == (0, None)
