@@ -1,5 +1,7 @@
 """A running library and a real browser, shared by all journeys; each has its own patron."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from api.bus import InProcessBus
 from api.db import Database
+from kb.knowledge import KnowledgeBases
 from tests.conftest import cannot
 from tests.pages.site import PASSWORD, Site, fill, serving
 
@@ -49,15 +52,21 @@ def site(
     sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory, site_clock: MovingClock
 ) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     shutil.copy(sqlite_template, folder / "refdesk.db")
     bus = InProcessBus()
     url = f"sqlite:///{folder / 'refdesk.db'}"
     database = Database(url, publish=bus.publish, durable=False)
     fill(database, site_clock() - timedelta(days=30))
-    with serving(folder, site_clock, database, bus=bus) as running:
-        with database.snapshot() as session:  # the first fit takes seconds; no test is about it
-            running.app.state.refdesk.desks.of(session, 1, now=site_clock())
-        yield running
+    knowledge = KnowledgeBases(cache=shared / "knowledge")
+    with (shared / "learning").open("w") as turn:  # seconds, once for all worker processes
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        with serving(folder, site_clock, database, bus=bus, knowledge=knowledge) as running:
+            with database.snapshot() as session:
+                running.app.state.refdesk.desks.of(session, 1, now=site_clock())
+            fcntl.flock(turn, fcntl.LOCK_UN)
+            yield running
     database.close()
 
 

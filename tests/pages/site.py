@@ -23,6 +23,7 @@ from api.settings import Settings
 from api.staff import add_staff
 from api.state import Clock
 from kb.files import load_file
+from kb.knowledge import KnowledgeBases
 from kb.library import import_entries
 from kb.starter import STARTER
 from tracker.calendars import save_calendar
@@ -97,14 +98,20 @@ def settings_for(database_url: str, folder: Path, port: int) -> Settings:
 
 @contextmanager
 def serving(
-    folder: Path, clock: Clock, database: Database, *, bus: EventBus, **changes: Any
+    folder: Path,
+    clock: Clock,
+    database: Database,
+    *,
+    bus: EventBus,
+    knowledge: KnowledgeBases | None = None,
+    **changes: Any,
 ) -> Iterator[Site]:
     """Serve the library until the block ends; `changes` are settings."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         settings = settings_for(database.url, folder, port).model_copy(update=changes)
-        app = create_app(settings, clock=clock, database=database, bus=bus)
+        app = create_app(settings, clock=clock, database=database, bus=bus, knowledge=knowledge)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -60,7 +60,7 @@ def look(request: pytest.FixtureRequest) -> dict[str, Any]:
 def violations(page: Page, axe: str) -> list[str]:
     """What axe objects to, in one line each; and a page may not be wider than its window."""
     page.evaluate(axe)
-    found: dict[str, Any] = page.evaluate("axe.run(document)")
+    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     said = [
         f"{page.url}: {item['id']} ({item['impact']}): {json.dumps(item['nodes'][0]['target'])}"
         for item in found["violations"]
