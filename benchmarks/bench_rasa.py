@@ -2,9 +2,10 @@
 
 Each is asked over Rasa's REST channel by 32 senders, every message from a new patron, one
 process each: Rasa with its default pipeline (DIET), with its light one (LogisticRegression),
-with the light one and our action server, and refdesk itself. Rasa keeps its conversations in
-memory; we commit every answer with SQLite's synchronous=FULL. Then one entry is edited on
-both sides, and the time is taken until a patron gets the new answer.
+with the light one and our action server, that action server by itself, and refdesk. Rasa keeps
+its conversations in memory; we commit every answer with SQLite's synchronous=FULL, and count
+afterwards that each question and each answer is there. Then one entry is edited on both sides,
+and the time is taken until a patron gets the new answer.
 
 Goals: 3 times the default pipeline, 1.5 times the light one, an edit live within a second.
 
@@ -14,9 +15,11 @@ Goals: 3 times the default pipeline, 1.5 times the light one, an edit live withi
 import argparse
 import json
 import shutil
+import sqlite3
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,6 +50,22 @@ FEATURES: list[dict[str, Any]] = [
 FALLBACK = {"name": "FallbackClassifier", "threshold": 0.3, "ambiguity_threshold": 0.1}
 
 
+Call = Callable[[str, str], dict[str, Any]]
+
+
+def _message(sender: str, question: str) -> dict[str, Any]:
+    """What a chat widget posts."""
+    return {"sender": sender, "message": question}
+
+
+def _action_call(sender: str, question: str) -> dict[str, Any]:
+    """What Rasa posts to its action server, shortened to what matters."""
+    message = {"text": question, "message_id": sender, "entities": []}
+    event = {"event": "user", "timestamp": time.time(), **message, "parse_data": message}
+    tracker = {"sender_id": sender, "latest_message": message, "events": [event], "slots": {}}
+    return {"next_action": "action_answer_question", "tracker": tracker, "domain": {}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10)
@@ -68,8 +87,10 @@ class Comparison:
     def __init__(self, folder: Path, home: Path, seconds: float, epochs: int) -> None:
         self.folder, self.seconds, self.epochs = folder, seconds, epochs
         self.rasa = str(home / "bin" / "rasa")
+        self.database = folder / "refdesk.db"
+        self.sent = 0
         settings = {
-            "REFDESK_DATABASE_URL": f"sqlite:///{folder / 'refdesk.db'}",
+            "REFDESK_DATABASE_URL": f"sqlite:///{self.database}",
             "REFDESK_RATE_LIMITS": "off",
             "REFDESK_LOG_LEVEL": "error",
         }
@@ -104,7 +125,11 @@ class Comparison:
             "ratios": ratios,
             "edit_live_seconds": live,
             "goal": {"to_diet": 3, "to_light": 1.5, "edit_live_seconds": 1},
-            "met": ratios["to_diet"] >= 3 and ratios["to_light"] >= 1.5 and live < 1,
+            "met": ratios["to_diet"] >= 3
+            and ratios["to_light"] >= 1.5
+            and live < 1
+            and ours["all_stored"]
+            and through["all_stored"],
         }
 
     # --- ours ----------------------------------------------------------------------------
@@ -122,8 +147,8 @@ class Comparison:
         token = json.loads(self.refdesk("token", "add", "bench", "--json"))["token"]
         port = free_port()
         with self.serving("serve", port, "/readyz"):
-            load = self.load(port)
-            return _shown(load), self.edit_ours(port, token)
+            ours = self.stored(port, WEBHOOK)
+            return ours, self.edit_ours(port, token)
 
     def edit_ours(self, port: int, token: str) -> float:
         """Seconds from an editor's click to the first patron who gets the new answer."""
@@ -263,19 +288,36 @@ class Comparison:
         endpoint = {"action_endpoint": {"url": url}}
         _write(assistant / "endpoints.yml", endpoint)
         self.train(assistant)
-        with self.serving("actions", actions, "/health"), self.rasa_running(assistant, port):
-            return _shown(self.load(port))
+        with self.serving("actions", actions, "/health"):
+            alone = self.stored(actions, "/webhook", call=_action_call)
+            with self.rasa_running(assistant, port):
+                return {**self.stored(port, WEBHOOK), "action_server_alone": alone}
 
     # --- asking --------------------------------------------------------------------------
 
-    def load(self, port: int) -> Result:
-        def body(number: int) -> dict[str, str]:
+    def load(self, port: int, path: str = WEBHOOK, *, call: Call = _message) -> Result:
+        def body(number: int) -> dict[str, Any]:
             question = self.questions[number % len(self.questions)]
-            return {"sender": f"patron-{number}", "message": question}
+            return call(f"patron-{self.sent}-{number}", question)
 
-        run(port, WEBHOOK, body, senders=SENDERS, seconds=2)  # warm
-        later = lambda number: body(number + 1_000_000)  # noqa: E731 - other patrons
-        return run(port, WEBHOOK, later, senders=SENDERS, seconds=self.seconds)
+        for seconds in (2, self.seconds):  # the first to warm up; each from other patrons
+            result = run(port, path, body, senders=SENDERS, seconds=seconds)
+            self.sent += result.requests
+        return result
+
+    def stored(self, port: int, path: str, *, call: Call = _message) -> dict[str, Any]:
+        """A load, and whether every question of it and its answer are in the database."""
+        sent, before = self.sent, self.rows()
+        result = self.load(port, path, call=call)
+        asked, answered = (now - then for now, then in zip(self.rows(), before, strict=True))
+        all_stored = asked == self.sent - sent and answered >= asked
+        return {**_shown(result), "all_stored": all_stored}
+
+    def rows(self) -> tuple[int, int]:
+        with closing(sqlite3.connect(self.database)) as database:
+            (questions,) = database.execute("SELECT count(*) FROM inbox").fetchone()
+            (replies,) = database.execute("SELECT count(*) FROM outbox").fetchone()
+        return questions, replies
 
 
 def _english(entry: EntryData) -> EntryData:
