@@ -23,7 +23,8 @@ from bot.outbox import accept, accept_pushed, enqueue, new_key
 from bot.phrases import phrasebook
 from bot.windows import can_send, may_announce, messages_left, spend
 from tracker import consultations
-from tracker.models import Consultation, Library
+from tracker.fold import Kind
+from tracker.models import Consultation, Event, Library
 
 LEASE = timedelta(seconds=60)  # longer than any channel's time-out
 BACK_OFF = (5, 30, 120, 600, 1800)  # seconds before the 2nd, 3rd … attempt
@@ -373,11 +374,34 @@ def _bring_back(
     row.key = new_key()  # under the old one, a channel would take the next try for a repetition
     if row.consultation_id is not None:
         consultation = session.get_one(Consultation, row.consultation_id)
-        consultations.fail(session, consultation, at=now, now=now, reason=reason)
+        counted = _feedback_of(session, row)
+        at = max(now, counted or now)
+        consultations.fail(
+            session, consultation, at=at, now=now, reason=reason, feedback_at=counted
+        )
     if failure is SendFailure.WINDOW_CLOSED:
         _use_next_way(row, reason, now=now)
     else:
         _give_up(row, reason, now=now)
+
+
+def _feedback_of(session: Session, row: Outbox) -> datetime | None:
+    """The instant of the feedback that a reply counted as, if it was one."""
+    if row.reply["kind"] != ReplyKind.LIBRARIAN:
+        return None
+    return session.scalar(
+        select(Event.at)
+        .where(
+            Event.library_id == row.library_id,
+            Event.consultation_id == row.consultation_id,
+            Event.kind == Kind.FEEDBACK,
+            Event.by == row.by,
+            Event.text == row.reply["text"],
+            Event.at >= row.created_at,
+        )
+        .order_by(Event.at.desc())
+        .limit(1)
+    )
 
 
 def push_instead(

@@ -444,9 +444,16 @@ def fail(
     now: datetime,
     reason: str,
     by: str = BOT,
+    feedback_at: datetime | None = None,
 ) -> Event:
-    """Record that a message could not be delivered for good. It stops no clock."""
+    """Record that a message could not be delivered for good. It stops no clock.
+
+    `feedback_at` is the instant of a librarian's message that a channel had taken and that did
+    not arrive after all: it is no feedback any more.
+    """
     data = {"reason": reason}
+    if feedback_at is not None:
+        data["feedback_at"] = feedback_at.isoformat()
     return _append(session, consultation, Kind.FAILED, at=at, now=now, by=by, data=data)
 
 

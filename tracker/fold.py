@@ -268,7 +268,7 @@ def is_substantive(event: EventData) -> bool:
 def _clocks(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
     """Who answered when. Decides `handed_over`."""
     received = facts.received_at
-    written = events.get(Kind.FEEDBACK, ())
+    written = _arrived(events)
     reclassified = _reclassified(events)
     for event in written:
         if event.at < received:
@@ -295,6 +295,20 @@ def _clocks(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
     facts.handed_over = bool(escalated or written) or facts.bot_at is None
     replies = [at for at in (facts.last_reply_at, facts.last_feedback_at) if at]
     facts.last_reply_at = max(replies, default=None)
+
+
+def _arrived(events: Mapping[str, list[EventData]]) -> Sequence[EventData]:
+    """Librarians' messages without those that a channel took and could not deliver after all.
+
+    A delivery's failure names the message by its instant: feedback must reach the patron.
+    """
+    lost = {
+        datetime.fromisoformat(at)
+        for event in events.get(Kind.FAILED, ())
+        if (at := _get(event, "feedback_at")) is not None
+    }
+    written = events.get(Kind.FEEDBACK, ())
+    return [event for event in written if event.at not in lost] if lost else written
 
 
 def _micros_after(start: datetime, at: datetime | None) -> int | None:

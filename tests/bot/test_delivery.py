@@ -371,6 +371,11 @@ def test_news_of_a_failure_sends_it_by_mail_instead(asker, channel):
     assert (row.state, row.via) == (OutboxState.NEW, "email")
     assert [entry["what"] for entry in row.attempt_log] == ["undelivered", "email"]
     assert asker.kinds[-1] == "failed"
+    assert asker.consultation.feedback_at is None  # feedback must reach the patron
+
+    asker.waits(minutes=1)
+    work(asker, channel)
+    assert asker.consultation.feedback_at == asker.now
 
 
 def test_news_that_is_faster_than_the_answer_to_our_call_is_not_lost(asker, channel):

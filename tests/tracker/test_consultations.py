@@ -153,6 +153,26 @@ def test_a_failed_delivery_stops_no_clock(session: Session, library: Library) ->
     assert consultation.next_due_at == NOW + DAY
 
 
+def test_a_reply_that_did_not_arrive_after_all_is_no_feedback(
+    session: Session, library: Library
+) -> None:
+    consultation = escalated(session, library)
+    told = consultations.feedback(session, consultation, at=NOW, now=NOW, by="lin", text="三楼")
+    assert consultation.answered_at == NOW
+
+    later = NOW + timedelta(minutes=1)
+    consultations.fail(
+        session, consultation, at=later, now=later, reason="closed", feedback_at=told.at
+    )
+    assert (consultation.feedback_at, consultation.answered_at) == (None, None)
+    assert (consultation.status, consultation.next_due_at) == ("waiting", NOW + DAY)
+
+    mailed = NOW + timedelta(minutes=2)
+    consultations.feedback(session, consultation, at=mailed, now=mailed, by="lin", text="三楼")
+    assert consultation.answered_at == mailed
+    assert consultation.feedback_by == "lin"
+
+
 # --- claiming ----------------------------------------------------------------------------
 
 
