@@ -63,8 +63,14 @@ def make_code(session: Session, conversation: Conversation, *, now: datetime) ->
 
 
 def code_in(text: str) -> str | None:
-    """The code that a message is, in any case and width; None for any other message."""
-    found = _CODE.fullmatch(unicodedata.normalize("NFKC", text).strip().upper())
+    """The code that a message is, in any case and width; None for any other message.
+
+    What follows on other lines is a mail's signature.
+    """
+    line = text.strip().partition("\n")[0]
+    if len(line) > LONGEST_WISH:
+        return None
+    found = _CODE.fullmatch(unicodedata.normalize("NFKC", line).strip().upper())
     return found[1] + found[2] if found else None
 
 

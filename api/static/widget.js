@@ -423,7 +423,7 @@
         },
       });
       this.input.value = stored().draft;
-      this.heading = make("h2", { id: "title" }, texts.title);
+      this.heading = make("h2", { id: "title" }, stored().name || texts.title);
       this.panel = make(
         "section",
         { class: "panel", role: "dialog", "aria-labelledby": "title", keydown: (event) => {
@@ -650,7 +650,7 @@
           this.quick.classList.toggle("rating", rating);
           for (const choice of owner.choices) this.quick.append(this.#choice(choice));
         }
-        if (waiting && !emailKnown) this.quick.append(this.#emailForm());
+        if (waiting && !emailKnown && last.role === "bot") this.quick.append(this.#emailForm());
       }
     }
 
@@ -828,7 +828,8 @@
   let suggestions = [];
   function welcome(answer) {
     suggestions = answer.suggestions || [];
-    if (element?.heading && answer.name) element.heading.textContent = answer.name;
+    store({ name: answer.name });
+    if (element?.heading) element.heading.textContent = answer.name;
     element?.draw();
   }
 

@@ -80,7 +80,7 @@ def test_a_code_is_no_question_and_opens_nothing(here, there):
     assert here.consultations == []
 
 
-@pytest.mark.parametrize("typed", ["{}", " {} ", "{lower}", "{wide}"])
+@pytest.mark.parametrize("typed", ["{}", " {} ", "{lower}", "{wide}", "{}\n\n-- \nWang Fang"])
 def test_a_code_may_be_typed_as_phones_do(here, there, typed):
     code = code_from(here)
     wide = "".join(chr(ord(letter) + 0xFEE0) for letter in code)

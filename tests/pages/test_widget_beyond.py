@@ -18,6 +18,7 @@ from bot.models import Outbox
 from tests.pages.conftest import MovingClock
 from tests.pages.site import LIBRARIAN, Site
 from tests.pages.test_accessibility import axe, violations
+from tests.pages.test_desk import post
 from tests.pages.test_widget import Open, Watched, say, widget
 from tracker.models import Library
 
@@ -267,6 +268,25 @@ def test_a_page_whose_word_is_not_valid_still_has_a_chat(open_browser: Open, sit
     say(page, "can I renew online")
 
     expect(inside(page, "li.bot")).to_have_count(1)
+
+
+# --- the stream ----------------------------------------------------------------------------------
+
+
+def test_a_stream_goes_on_after_the_last_event_that_was_heard(site: Site) -> None:
+    session = post(site, "/widget/demo/sessions", language="en")["session"]
+    for text in ("can I renew online", "librarian"):
+        token = post(site, "/widget/demo/messages", session=session, id=text, text=text)["stream"]
+    request = Request(  # noqa: S310 - our own server
+        f"{site.url}/widget/demo/events?token={token}&after=0", headers={"Last-Event-ID": "2"}
+    )
+
+    with urlopen(request, timeout=10) as stream:  # noqa: S310
+        lines = [stream.readline().decode().strip() for _ in range(2)]
+
+    number, data = (line.partition(": ")[2] for line in lines)
+    assert [message["seq"] for message in json.loads(data)["messages"]] == [3, 4]
+    assert number == "4"
 
 
 # --- for everybody -----------------------------------------------------------------------------
