@@ -3,8 +3,9 @@
 The address says all that chose them, and the page says it in words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -21,7 +22,7 @@ from api.errors import BadRequest
 from api.i18n import catalogue
 from api.screens import Screen, reading
 from tracker.figures import MISSED, RATES, WITHIN, Case
-from tracker.handling import waiting_cases
+from tracker.handling import REOPEN_WINDOW, waiting_cases
 from tracker.models import Consultation
 from tracker.stats import cases
 
@@ -32,8 +33,19 @@ OUTCOMES = {
     **dict.fromkeys(RATES, ("matured", "missed", "within", "pending")),
     BACKLOG: ("waiting", "overdue"),
     "deflection": ("confirmed", "presumed", "abandoned", "staffed"),
+    "reopened": ("again", "stayed"),
+    "acceptance": ("accepted", "rejected", "silent"),
 }
-TONES = {MISSED: "late", "overdue": "late", WITHIN: "good", "confirmed": "good"}
+TONES = {
+    MISSED: "late",
+    "overdue": "late",
+    "again": "late",
+    "rejected": "late",
+    WITHIN: "good",
+    "confirmed": "good",
+    "accepted": "good",
+}
+BOTH = "both"  # a no, and later a yes: it counts as each
 
 router = APIRouter(include_in_schema=False)
 
@@ -146,6 +158,8 @@ def _cases(
         found = waiting_cases(session, screen.library, at=screen.now, channel=selection.channel)
         oldest = sorted(found, key=lambda case: (case.received_at, case.key))
         return [(case, "overdue" if is_overdue(case, screen.now) else "waiting") for case in oldest]
+    if figure in ROW_FIGURES:
+        return _by_row(session, screen, selection, figure)
     try:
         return cases(
             session,
@@ -160,6 +174,43 @@ def _cases(
         raise BadRequest("There is no such figure.") from None
 
 
+def _by_row(
+    session: Session, screen: Screen, selection: Selection, figure: str
+) -> list[tuple[Case, str]]:
+    """Figures of `tracker.handling` that ask more of a consultation than a rate does."""
+    every = _cases(session, screen, selection, "received")
+    rows = _rows(session, screen, [case for case, _ in every if case.counts])
+    judged = [
+        (case, ROW_FIGURES[figure](rows[case.id], screen.now))
+        for case, _ in every
+        if case.id in rows
+    ]
+    return [(case, verdict) for case, verdict in judged if verdict is not None]
+
+
+def _reopened(row: Consultation, now: datetime) -> str | None:
+    """As `tracker.handling.reopened` counts: closed for the first time 7 days ago or more."""
+    if row.first_closed_at is None or row.first_closed_at > now - REOPEN_WINDOW:
+        return None
+    limit = row.first_closed_at + REOPEN_WINDOW
+    return "again" if row.reopened_at is not None and row.reopened_at <= limit else "stayed"
+
+
+def _acceptance(row: Consultation, now: datetime) -> str | None:
+    """As `tracker.handling.acceptance` counts: what the patron said of the bot's answer."""
+    if row.bot_at is None and row.bot_rejected_at is None:
+        return None
+    if row.bot_accepted:
+        return BOTH if row.bot_rejected_at is not None else "accepted"
+    return "rejected" if row.bot_rejected_at is not None else "silent"
+
+
+ROW_FIGURES: Mapping[str, Callable[[Consultation, datetime], str | None]] = {
+    "reopened": _reopened,
+    "acceptance": _acceptance,
+}
+
+
 def _heading(screen: Screen, figure: str) -> str:
     texts = catalogue(screen.reader.language)
     return texts.get(f"metric.{figure}") or texts[f"manage.figure.{figure}"]
@@ -171,6 +222,8 @@ def _is_asked_for(verdict: str, outcome: str | None) -> bool:
         return verdict in {MISSED, WITHIN}
     if outcome == "pending":
         return verdict.startswith("pending")
+    if verdict == BOTH:
+        return outcome in {None, "accepted", "rejected"}
     return outcome is None or verdict == outcome
 
 
@@ -248,17 +301,23 @@ def shown(
     session: Session, screen: Screen, found: Sequence[tuple[Case, str]]
 ) -> list[dict[str, Any]]:
     """Consultations as the rows of a list, with what each is to the figure."""
-    by_id = {}
+    by_id = _rows(session, screen, [case for case, _ in found])
+    names = staff_names(session, screen.library.id)
+    return [_case(screen, case, verdict, by_id[case.id], names) for case, verdict in found]
+
+
+def _rows(session: Session, screen: Screen, found: Sequence[Case]) -> dict[int, Consultation]:
+    """The rows of consultations by their numbers."""
+    rows: dict[int, Consultation] = {}
     for first in range(0, len(found), BATCH):
-        wanted = [case.id for case, _ in found[first : first + BATCH]]
-        rows = session.scalars(
+        wanted = [case.id for case in found[first : first + BATCH]]
+        read = session.scalars(
             select(Consultation).where(
                 Consultation.library_id == screen.library.id, Consultation.id.in_(wanted)
             )
         )
-        by_id.update({row.id: row for row in rows})
-    names = staff_names(session, screen.library.id)
-    return [_case(screen, case, verdict, by_id[case.id], names) for case, verdict in found]
+        rows.update({row.id: row for row in read})
+    return rows
 
 
 def _case(

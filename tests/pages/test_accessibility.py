@@ -32,6 +32,7 @@ STAFF_PAGES = [
     "/manage/report",
     "/manage/calendar?day=2026-11-25",
     "/manage/calendar?name=building&timetable=2020-01-01",
+    "/manage/handling",
     "/manage/alerts",
     "/manage/activity",
     "/manage/audits",
