@@ -1,5 +1,6 @@
 """History in and out: all or nothing, every bad row named, and nothing lost on the way."""
 
+import gc
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,19 @@ from sqlalchemy.orm import Session
 from api.db import Database
 from tests.tracker.histories import random_history
 from tests.tracker.samples import NOW, desk_document
-from tracker import consultations, history
+from tracker import bulk, consultations, history
 from tracker.calendars import save_calendar
-from tracker.history import BadHistory, export_file, import_file
+from tracker.history import (
+    BadHistory,
+    export_file,
+    import_file,
+    import_rows,
+    read_consultation,
+)
 from tracker.models import Consultation, Event, Library
 from tracker.rollups import dirty_days
 from tracker.stats import stats
+from tracker.verify import differences
 
 RECEIVED = "2026-03-10T09:00:00+08:00"
 
@@ -354,3 +362,81 @@ def test_a_replaced_merge_frees_what_it_was_merged_into(
 
     session.refresh(survivor)
     assert survivor.received_at == datetime(2026, 3, 10, 1, tzinfo=UTC)
+
+
+# --- on both databases -------------------------------------------------------------------
+
+
+def with_library(database: Database) -> None:
+    with database.transaction() as session:
+        session.add(Library(slug="demo", name="D", timezone="Asia/Shanghai", created_at=NOW))
+
+
+def counted(database: Database) -> int:
+    with database.snapshot() as session:
+        return session.scalar(select(func.count()).select_from(Consultation)) or 0
+
+
+def test_a_bad_row_at_the_end_takes_back_the_batches_before_it(
+    each_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "BATCH", 7)
+    with_library(each_database)
+    rows = [*random_history("late", count=60), {"id": "bad"}]
+
+    with pytest.raises(BadHistory) as error, each_database.transaction() as session:
+        import_rows(session, enumerate(rows, start=1), now=NOW)
+
+    assert error.value.rows == [(61, "received_at is missing")]
+    assert counted(each_database) == 0
+
+
+def test_what_goes_wrong_while_a_batch_is_written_is_raised(
+    each_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(history, "BATCH", 7)
+    monkeypatch.setattr(bulk, "insert", fail)
+    monkeypatch.setattr(bulk, "_copy_batch", fail)
+    with_library(each_database)
+
+    with pytest.raises(OSError, match="no space"), each_database.transaction() as session:
+        import_rows(session, enumerate(random_history("full", count=30), start=1), now=NOW)
+
+    assert gc.isenabled()
+    assert counted(each_database) == 0
+
+
+def test_every_column_comes_in_alike_on_both_databases(
+    each_database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(history, "BATCH", 7)
+    with_library(each_database)
+    rows = random_history("alike", count=60)
+    rows[0]["events"] = [
+        {"at": RECEIVED, "kind": "message", "by": "patron", "text": 'tab\t, "quote"\n\\N 续借'},
+        {"at": RECEIVED, "kind": "corrected", "read_scale": 4, "odd": {"deep": ["ü", None]}},
+        {"at": RECEIVED, "kind": "acknowledged", "promised_at": "2026-03-10T12:00:00.000001Z"},
+    ]
+    path = tmp_path / "out.jsonl"
+    with each_database.transaction() as session:
+        import_rows(session, enumerate(rows, start=1), now=NOW)
+        import_rows(session, enumerate(rows[::2], start=1), now=NOW)
+    with each_database.snapshot() as session:
+        library = session.scalars(select(Library)).one()
+        assert list(differences(session, library.id)) == []
+        export_file(session, path)
+
+    given = {item["id"]: item for item in rows}
+    told = {item["id"]: item for item in map(json.loads, path.read_text("utf-8").splitlines())}
+    assert told.keys() == given.keys()
+    assert told["c0"]["events"][0]["text"] == 'tab\t, "quote"\n\\N 续借'
+    for key, item in given.items():
+        assert read_consultation(told[key]).stream.opened_at == (
+            read_consultation(item).stream.opened_at
+        )
+        assert sorted(map(repr, read_consultation(told[key]).stream.events)) == sorted(
+            map(repr, read_consultation(item).stream.events)
+        )
