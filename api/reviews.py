@@ -49,6 +49,11 @@ class Reviews:
             self._thread = threading.Thread(target=self._round, name="reviews", daemon=True)
             self._thread.start()
 
+    def finish(self) -> None:
+        """Wait for the round that is under way."""
+        if self._thread is not None:
+            self._thread.join()
+
     def _round(self) -> None:
         for name, do in (
             ("embed", embed_phrasings),

@@ -16,6 +16,7 @@ from api.dashboard import (
     people,
     rates,
     report,
+    reviews,
 )
 
 router = APIRouter()
@@ -26,6 +27,7 @@ for part in (
     handling,
     report,
     consortium,
+    reviews,
     knowledge,
     calendar,
     calendar_forms,
