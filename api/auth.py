@@ -71,20 +71,20 @@ def policy(name: str) -> Callable[[Policy], Policy]:
 @policy("public")
 async def public(request: Request) -> None:
     """Anybody may call, not too often."""
-    _limit(request, "public", PUBLIC)
+    limit_calls(request, "public", PUBLIC)
 
 
 @policy("public form")
 async def public_form(request: Request) -> None:
     """Anybody may send this form, from our own page."""
-    _limit(request, "public", PUBLIC)
+    limit_calls(request, "public", PUBLIC)
     await _check_form(request)
 
 
 @policy("channel signature")
 async def channel_signed(request: Request) -> None:
     """A messaging platform calls; its adapter verifies the signature over the raw bytes."""
-    _limit(request, f"channel:{request.path_params.get('name', '')}", CHANNEL)
+    limit_calls(request, f"channel:{request.path_params.get('name', '')}", CHANNEL)
 
 
 @policy("health probe")
@@ -118,7 +118,7 @@ def require_api(role: Role) -> Policy:
         header = request.headers.get("authorization", "")
         scheme, _, token = header.partition(" ")
         if scheme.lower() == "bearer":
-            _limit(request, "token", STAFF_API)
+            limit_calls(request, "token", STAFF_API)
             return _with_role(await run_in_threadpool(_token_member, request, token), role)
         return await require(role)(request)  # type: ignore[no-any-return]
 
@@ -136,7 +136,8 @@ def _with_role(member: StaffMember, role: Role) -> StaffMember:
     return member
 
 
-def _limit(request: Request, what: str, limit: Limit) -> None:
+def limit_calls(request: Request, what: str, limit: Limit) -> None:
+    """Count a call of the caller's network address. Raises TooManyAttempts."""
     address = request.client.host if request.client else "unknown"
     wait = state_of(request).limiter.wait(f"{what}:{address}", limit)
     if wait:
@@ -224,7 +225,7 @@ def sign_in(request: Request, response: Response, *, email: str, password: str) 
     """
     state = state_of(request)
     now = state.clock()
-    _limit(request, "sign-in", SIGN_IN_PER_ADDRESS)
+    limit_calls(request, "sign-in", SIGN_IN_PER_ADDRESS)
     bucket = _bucket(request, email)
     with state.database.transaction() as session:
         allowed = staff.may_try(session, bucket, now=now)

@@ -25,6 +25,8 @@ class Limit:
 
 PUBLIC = Limit(120, 60)  # pages and chat of one address
 CHANNEL = Limit(6_000, 60)  # one webhook: the platform's servers share few addresses
+FILES = Limit(60, 3_600)  # of one address, which a whole campus may share
+LETTERS = Limit(20, 3_600)  # that one address may have us write
 STAFF_API = Limit(600, 60)  # one token
 SIGN_IN_PER_ADDRESS = Limit(100, 900)
 

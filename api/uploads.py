@@ -24,6 +24,7 @@ from bot.models import Conversation
 
 LARGEST = 5 * 1024 * 1024  # bytes of one file
 A_DAY = 20  # files of one conversation
+LIBRARY_A_DAY = 500 * 1024 * 1024  # bytes: no crowd of strangers fills the disk
 MEDIA = "upload:"  # how an inbox row names one of these files
 LONGEST_NAME = 120
 HEADERS = {
@@ -135,14 +136,16 @@ def type_of(data: bytes, name: str) -> FileType:
 
 
 def check_share(session: Session, conversation: Conversation, *, now: datetime) -> None:
-    """Raises TooManyAttempts when a conversation has had its files for the day."""
+    """Raises TooManyAttempts when a conversation, or the library, has had its share of a day."""
+    today = (Upload.library_id == conversation.library_id, Upload.at > now - timedelta(days=1))
     sent = session.scalar(
-        select(func.count()).where(
-            Upload.conversation_id == conversation.id, Upload.at > now - timedelta(days=1)
-        )
+        select(func.count()).where(*today, Upload.conversation_id == conversation.id)
     )
     if (sent or 0) >= A_DAY:
         raise TooManyAttempts("That is enough files for one day.")
+    stored = session.scalar(select(func.sum(Upload.size)).where(*today))
+    if (stored or 0) >= LIBRARY_A_DAY:
+        raise TooManyAttempts("This library has received enough files for one day.")
 
 
 def new_key() -> str:

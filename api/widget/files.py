@@ -7,8 +7,10 @@ from starlette.concurrency import run_in_threadpool
 
 from api import uploads
 from api.accounts import built_in_account
+from api.auth import limit_calls
 from api.errors import BadRequest, TooLarge
 from api.libraries import library_by_slug
+from api.limits import FILES
 from api.state import State, state_of
 from api.widget.foreign import open_router
 from api.widget.sessions import KIND, Visitor, visitor_of
@@ -32,6 +34,7 @@ async def send_file(
 
     Who sends is known before a byte of the file is read.
     """
+    limit_calls(request, "files", FILES)
     state = state_of(request)
     visitor = await run_in_threadpool(_sender, state, slug, authorization)
     data = await _read(request)

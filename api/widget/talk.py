@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from api import uploads
 from api.accounts import built_in_account
+from api.auth import limit_calls
 from api.errors import BadRequest, RefdeskError, TooManyAttempts
 from api.i18n import catalogue
 from api.libraries import library_by_slug
+from api.limits import LETTERS
 from api.state import State, state_of
 from api.widget.foreign import Body, open_router
 from api.widget.links import described as linked_places
@@ -133,6 +135,7 @@ def send_transcript(request: Request, slug: str, sent: Body) -> dict[str, Any]:
     now = state.clock()
     if state.settings.smtp_host is None:
         raise CannotMail
+    limit_calls(request, "letters", LETTERS)
     address = _address(sent) if sent.get("email") else None
     with own_conversation(request, slug, sent) as (session, conversation):
         patron = known_patron(conversation, now=now)

@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
+import api.widget.files
+from api import uploads
 from api.db import Database
+from api.limits import Limit, create_limiter
 from api.models import Upload
 from api.privacy import erase_patron
 from api.state import State
@@ -127,6 +130,29 @@ def test_a_conversation_has_its_share_of_files_a_day(
     assert stored(database) == 20
     clock.advance(hours=25)
     assert patron.sends("a.png", PNG).status_code == 200
+
+
+def test_a_library_has_its_share_of_bytes_a_day(
+    patron: Patron, client: TestClient, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setattr(uploads, "LIBRARY_A_DAY", 100)
+
+    answers = [Patron(client).sends("a.png", PNG).status_code for _ in range(3)]
+
+    assert answers == [200, 200, 429]
+    assert stored(database) == 2
+
+
+def test_one_address_sends_so_many_files_an_hour(
+    patron: Patron, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.widget.files, "FILES", Limit(2, 3_600))
+    limiter = create_limiter(enabled=True, redis_url=None)
+    monkeypatch.setitem(state.__dict__, "limiter", limiter)
+
+    answers = [patron.sends("a.png", PNG).status_code for _ in range(3)]
+
+    assert answers == [200, 200, 429]
 
 
 @pytest.mark.parametrize("bearer", ["", "Bearer ", "Bearer made-up", "Bearer a.b.c"])

@@ -18,6 +18,12 @@ from tests.conftest import StandingClock
 from tracker.models import Consultation, Library
 
 
+@pytest.fixture
+def database(each_database: Database) -> Database:
+    """Conversations are locked and joined: that must hold on both databases."""
+    return each_database
+
+
 def over_rasa(client: TestClient, text: str, sender: str = "r-1") -> str:
     """The same patron on another channel."""
     sent = {"sender": sender, "message": text}
