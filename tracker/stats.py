@@ -271,9 +271,7 @@ def _tail(
     by_day: bool,
     times: bool,
 ) -> _Tail:
-    usable = usable_days(session, library, start=start, end=end, at=at)
-    stretches = _live_stretches(session, library, usable, start=start, end=end, at=at)
-    settled = _settled_days(usable, stretches)
+    settled, stretches = _divided(session, library, start=start, end=end, at=at)
     earlier = _earlier(session, library, start=start, end=end, at=at, channel=channel)
     days = _days_in(stretches) if by_day else []
     if days is None:
@@ -355,9 +353,8 @@ def _settled_and_live(
     """The days that rollups count; of the others, and of what has changed since, the cases."""
     if reading is not None:
         return reading.settled, reading.live
-    days = usable_days(session, library, start=start, end=end, at=at)
-    live = _live_stretches(session, library, days, start=start, end=end, at=at)
-    return _settled_days(days, live), chain(
+    settled, live = _divided(session, library, start=start, end=end, at=at)
+    return settled, chain(
         _rows(session, library, live, at=at, channel=channel),
         _earlier(session, library, start=start, end=end, at=at, channel=channel),
     )
@@ -504,6 +501,27 @@ def _inside(library: Library, stretches: list[Stretch]) -> ColumnElement[bool]:
             bounds.append(Consultation.received_at < day_bounds(end, tz)[1])
         parts.append(and_(True, *bounds))
     return or_(False, *parts)
+
+
+def _divided(
+    session: Session, library: Library, *, start: date | None, end: date | None, at: datetime
+) -> tuple[list[date], list[Stretch]]:
+    """The days that rollups count, and the stretches that they do not."""
+    span = settled_spans(session, [library.id], start, end, at).get(library.id)
+    if span is None:  # there is a gap, or nothing
+        days = usable_days(session, library, start=start, end=end, at=at)
+        live = _live_stretches(session, library, days, start=start, end=end, at=at)
+        return _settled_days(days, live), live
+    first, last = span
+    settled = [first + timedelta(days=count) for count in range((last - first).days + 1)]
+    newest = end or at.astimezone(zone(library.timezone)).date()
+    oldest = start or first_day(session, library, newest)
+    around: list[Stretch] = []
+    if oldest < first:
+        around.append((oldest, first - _ONE_DAY))
+    if last < newest:
+        around.append((last + _ONE_DAY, newest))
+    return settled, around
 
 
 def _live_stretches(
