@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -37,7 +37,12 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/manage")
-def rates(request: Request, caller: Manager, period: Period) -> HTMLResponse:
+def rates(
+    request: Request,
+    caller: Manager,
+    period: Period,
+    whole: Annotated[bool, Query(description="Also what takes long in a large library.")] = False,
+) -> HTMLResponse:
     """How many were answered within a day, by channel; each figure leads to its cases."""
     with reading(request, caller, section="manage") as (session, screen):
         today = screen.reader.local(screen.now).date()
@@ -54,6 +59,8 @@ def rates(request: Request, caller: Manager, period: Period) -> HTMLResponse:
         )
         known = presets(today)
         target = int(screen.library.settings.get("target_percent", TARGET))
+        so_far = waiting.standing(session, screen, selection)
+        reads_all = whole or not so_far.is_large
         context = {
             "page": "rates",
             "selection": selection,
@@ -68,12 +75,13 @@ def rates(request: Request, caller: Manager, period: Period) -> HTMLResponse:
             ),
             "apart": _apart(session, screen, selection, once),
             "weeks": described(screen, weekly(session, screen, selection, once), target=target),
-            "backlog": waiting.backlog(session, screen, selection),
-            "forecast": waiting.forecast(session, screen, selection),
+            "backlog": waiting.backlog(screen, selection, so_far),
+            "forecast": waiting.forecast(session, screen, selection) if reads_all else None,
+            "whole_address": selection.address("/manage", whole="true"),
             "bot": {"lines": bot_lines(screen, figures["total"], selection)},
             "heat": heat(session, screen, selection, once),
             "topics": topics(session, screen, selection, once),
-            "people": people.everybody(session, screen, selection),
+            "people": people.everybody(session, screen, selection) if reads_all else None,
         }
         return screen.render("manage/rates.html", context)
 

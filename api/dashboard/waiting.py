@@ -1,6 +1,8 @@
 """Who waits now, for how long, and who will have waited too long by tomorrow."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from api.dashboard.period import Selection
 from api.screens import Screen
-from tracker.figures import Case
+from tracker.figures import Block, Case, is_waiting
 from tracker.fold import DAY
 from tracker.forecast import breach_forecast
-from tracker.handling import waiting_cases
+from tracker.stats import read, tally
 
 AGES = (
     ("hour", timedelta(hours=1)),
@@ -21,17 +23,51 @@ AGES = (
     ("more", timedelta.max),
 )
 OVERDUE = frozenset({"three_days", "more"})
+MOST_READ = 100_000  # consultations; beyond that, what must read them all is asked for
 
 
-def backlog(session: Session, screen: Screen, selection: Selection) -> dict[str, Any]:
-    """How many wait for a first response, whenever they were received, by age."""
-    found = waiting_cases(session, screen.library, at=screen.now, channel=selection.channel)
-    ages = Counter(age_of(case.received_at, screen.now) for case in found)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that a library has received so far: settled days summed, the others one by one."""
+
+    total: Block
+    live: Sequence[Case]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether figures that read every consultation are worked out only when asked for."""
+        return self.total.received > MOST_READ
+
+
+def standing(session: Session, screen: Screen, selection: Selection) -> Standing:
+    """What the channel of the selection has received, whatever the period."""
+    once = read(session, screen.library, at=screen.now, channel=selection.channel)
+    found = tally(
+        session,
+        screen.library,
+        at=screen.now,
+        channel=selection.channel,
+        keys=lambda name, day: ("all",),
+        times=False,
+        by_day=False,
+        reading=once,
+    )
+    return Standing(found.get("all") or Block(screen.now), once.live)
+
+
+def backlog(screen: Screen, selection: Selection, so_far: Standing) -> dict[str, Any]:
+    """How many wait for a first response, whenever they were received, by age.
+
+    Whoever waits since a settled day has waited for more than three days.
+    """
+    total = so_far.total
+    ages = Counter(age_of(case.received_at, screen.now) for case in so_far.live if is_waiting(case))
+    ages["more"] += total.waiting - ages.total()
     most = max(ages.values(), default=0)
-    oldest = min((case.received_at for case in found), default=None)
+    oldest = total.oldest_waiting_at
     return {
-        "waiting": len(found),
-        "overdue": sum(is_overdue(case, screen.now) for case in found),
+        "waiting": total.waiting,
+        "overdue": total.overdue,
         "oldest_seconds": None if oldest is None else (screen.now - oldest).total_seconds(),
         "address": _address(selection),
         "overdue_address": _address(selection, outcome="overdue"),

@@ -97,6 +97,19 @@ def test_who_waits_is_shown_whatever_the_period(manage: TestClient) -> None:
     assert counted(manage, "/manage/cases?figure=backlog&age=four_hours") == 2
 
 
+def test_a_large_library_works_out_on_demand_what_must_read_everything(
+    manage: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.dashboard.waiting.MOST_READ", 10)
+
+    page = manage.get(f"/manage?{PERIOD}").text
+
+    assert "whole=true" in page
+    assert ">librarian<" not in page
+    assert "3</a>" in page  # who waits is always there
+    assert ">librarian<" in manage.get(f"/manage?{PERIOD}&whole=true").text
+
+
 def test_what_is_not_counted_yet_says_when_it_will_be(manage: TestClient) -> None:
     page = manage.get(f"/manage?{PERIOD}").text
 
