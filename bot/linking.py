@@ -134,14 +134,14 @@ def join(session: Session, kept: Conversation, joining: Conversation, *, now: da
         session.delete(other)
     joining.patron = patron
     session.flush()
-    for each in (kept, *others(session, kept)):
+    for each in (kept, *others(session, kept, lock=True)):
         each.state = {**each.state, LINKED: True}
     session.flush()
 
 
 def part(session: Session, conversation: Conversation, *, now: datetime) -> None:
     """Give a conversation a patron of its own again, of whom nothing is known."""
-    rest = others(session, conversation)
+    rest = others(session, conversation, lock=True)
     _send_back(session, conversation, rest)
     conversation.patron = Patron(library_id=conversation.library_id, created_at=now)
     left_alone = [conversation, *(rest if len(rest) == 1 else ())]
@@ -177,11 +177,16 @@ def _send_back(session: Session, conversation: Conversation, rest: Sequence[Conv
             consultation.conversation_id = first
 
 
-def others(session: Session, conversation: Conversation) -> Sequence[Conversation]:
-    """The patron's conversations on other channels, the one written in last first."""
+def others(
+    session: Session, conversation: Conversation, *, lock: bool = False
+) -> Sequence[Conversation]:
+    """The patron's conversations on other channels, the one written in last first.
+
+    `lock`: keep them from others until the commit, because their state will be changed.
+    """
     if conversation.patron_id is None:
         return []
-    return session.scalars(
+    found = (
         select(Conversation)
         .where(
             Conversation.library_id == conversation.library_id,
@@ -189,7 +194,10 @@ def others(session: Session, conversation: Conversation) -> Sequence[Conversatio
             Conversation.id != conversation.id,
         )
         .order_by(Conversation.last_patron_at.desc(), Conversation.id)
-    ).all()
+    )
+    if lock:
+        found = found.with_for_update(of=Conversation).execution_options(populate_existing=True)
+    return session.scalars(found).all()
 
 
 # --- where things go ---------------------------------------------------------------------
@@ -237,7 +245,7 @@ def place_of_answers(session: Session, conversation: Conversation) -> Conversati
 
 def choose(session: Session, conversation: Conversation, place: Conversation | None) -> None:
     """Send all answers to one of the patron's conversations; None: to where they last wrote."""
-    for each in (conversation, *others(session, conversation)):
+    for each in (conversation, *others(session, conversation, lock=True)):
         state = {key: value for key, value in each.state.items() if key != ANSWERS_HERE}
         each.state = {**state, ANSWERS_HERE: True} if each is place else state
     session.flush()
