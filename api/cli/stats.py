@@ -17,7 +17,7 @@ from api.cli.shell import (
     say,
 )
 from tracker.clock import parse_instant
-from tracker.consortium import consortium, not_refusing
+from tracker.consortium import consortium, not_refusing, probes
 from tracker.stats import stats
 
 app = one_command("stats")
@@ -73,6 +73,7 @@ def _compare(start: date | None, end: date | None, at: datetime, *, as_json: boo
     with open_database() as database, database.snapshot() as session:
         compared = not_refusing(session)
         found = consortium(session, start=start, end=end, at=at, libraries=compared)
+        found["probes"] = probes(session, start=start, end=end, at=at, libraries=compared)
     if as_json:
         print_json(found)
         return

@@ -144,6 +144,10 @@ STUDY = {
 
 @pytest.fixture
 def study(session: Session) -> list[Library]:
+    return forty_two(session)
+
+
+def forty_two(session: Session) -> list[Library]:
     """42 libraries, probed once on each channel, with what they post."""
     libraries = [add(session, f"library-{number:02d}") for number in range(42)]
     rows = []

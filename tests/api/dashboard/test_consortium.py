@@ -1,5 +1,6 @@
 """Libraries side by side: only those that chose to, and no count that gives anybody away."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -7,8 +8,11 @@ import pytest
 
 from api.db import Database
 from api.i18n import LANGUAGES
-from tests.api.conftest import Libraries, SignIn, post_form
+from api.models import Role
+from api.staff import add_staff
+from tests.api.conftest import PASSWORD, Libraries, SignIn, post_form
 from tests.conftest import MONDAY
+from tests.tracker.test_consortium import forty_two
 from tracker.history import import_rows
 
 PAGE = "/manage/consortium"
@@ -120,3 +124,37 @@ def test_of_two_libraries_no_sum_tells_the_others_hidden_count(
 
     assert "90.9" not in page  # 40 of 44
     assert "40/44" not in page
+
+
+def test_the_page_shows_the_studys_table(
+    database: Database, libraries: Libraries, signed_in: SignIn
+) -> None:
+    """42 libraries, and the manager of one of them looks at the others."""
+    with database.transaction() as session:
+        study = forty_two(session)
+        add_staff(
+            session,
+            "manager@study",
+            name="m",
+            role=Role.MANAGER,
+            library_id=study[41].id,
+            password=PASSWORD,
+            now=MONDAY,
+        )
+    client = signed_in("manager@study")
+    client.headers["Accept-Language"] = "en"
+
+    page = client.get(f"{PAGE}?from=2026-03-02&to=2026-03-29").text
+
+    cells = re.findall(r"<strong>([\d.]+%)</strong><br><span[^>]*>(\d+ of \d+) ", page)
+    for expected in (
+        ("83.3%", "35 of 42"),  # have a microblog
+        ("97.6%", "41 of 42"),  # have WeChat
+        ("17.1%", "6 of 35"),  # probes answered within a day on the microblog: 17.14 %
+        ("17.1%", "7 of 41"),  # and on WeChat: 17.07 %
+        ("68.3%", "28 of 41"),  # push weekly
+        ("9.5%", "4 of 42"),  # have video
+        ("20.0%", "7 of 35"),  # a following worth the name
+        ("28.6%", "10 of 35"),  # more than 1,000 posts
+    ):
+        assert expected in cells
