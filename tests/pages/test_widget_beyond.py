@@ -45,7 +45,7 @@ def menu(page: Page) -> None:
 
 
 def test_a_file_is_sent_and_a_librarian_sees_it(
-    open_browser: Open, watched: Watched, signed_in: Callable[..., Page]
+    open_browser: Open, watched: Watched, signed_in: Callable[..., Page], axe: str
 ) -> None:
     page = widget(watched(open_browser().new_page()))
     say(page, "这张老照片是哪座楼？")
@@ -67,6 +67,10 @@ def test_a_file_is_sent_and_a_librarian_sees_it(
     with desk.expect_download() as download:
         desk.locator("#thread .file a").click()
     assert download.value.suggested_filename.endswith(".png")
+    desk.fill("#reply-text", "是老图书馆。")
+    desk.get_by_role("button", name="发送", exact=True).click()
+    expect(desk.locator("#thread .receipt")).to_contain_text(re.compile("已发送|读者已看到"))
+    assert violations(desk, axe) == []
 
 
 def test_what_cannot_be_sent_says_why(open_browser: Open) -> None:
