@@ -18,6 +18,13 @@ from api.reports.fonts import picture
 
 EAST_ASIAN = {"zh-Hans": "Microsoft YaHei", "zh-Hant": "Microsoft JhengHei"}
 LATIN = "Calibri"
+# What spelling is checked by, and what a screen reader speaks: for Latin letters, for Chinese.
+SPOKEN = {
+    "zh-Hans": ("en-US", "zh-CN"),
+    "zh-Hant": ("en-US", "zh-TW"),
+    "en": ("en-GB", "zh-CN"),
+    "vi": ("vi-VN", "zh-CN"),
+}
 ACCENT = RGBColor(0x0B, 0x6B, 0x63)
 MUTED = RGBColor(0x56, 0x5D, 0x6B)
 
@@ -66,6 +73,10 @@ def _page(paper: Paper) -> None:
 def _styles(paper: Paper, language: str) -> None:
     """Fonts by name: Word takes the East Asian one for Chinese, whatever the Latin one is."""
     far = EAST_ASIAN.get(language, "Microsoft YaHei")
+    latin, chinese = SPOKEN[language]
+    for tag in paper.styles.element.iter(qn("w:lang")):
+        tag.set(qn("w:val"), latin)
+        tag.set(qn("w:eastAsia"), chinese)
     for name in ("Normal", "Title", "Heading 1", "Heading 2", "Caption"):
         style = paper.styles[name]
         style.font.name = LATIN

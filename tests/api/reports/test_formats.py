@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from docx import Document
+from docx.oxml.ns import qn
 from openpyxl import load_workbook
 from pypdf import PdfReader
 from sqlalchemy.orm import Session
@@ -128,6 +129,21 @@ def test_the_office_document_holds_the_figures_and_two_pictures(
         "0",
     ] in cells
     assert len(paper.inline_shapes) == 2
+
+
+@pytest.mark.parametrize(
+    ("language", "latin", "chinese"),
+    [("zh-Hans", "en-US", "zh-CN"), ("zh-Hant", "en-US", "zh-TW"), ("vi", "vi-VN", "zh-CN")],
+)
+def test_the_office_document_says_in_which_language_it_is(
+    busy: Library, told: Told, language: str, latin: str, chinese: str
+) -> None:
+    paper = Document(io.BytesIO(made(told(busy, language=language), "docx")))
+
+    tags = list(paper.styles.element.iter(qn("w:lang")))
+
+    assert tags
+    assert {(tag.get(qn("w:val")), tag.get(qn("w:eastAsia"))) for tag in tags} == {(latin, chinese)}
 
 
 class _Words(HTMLParser):
