@@ -31,6 +31,12 @@ OPEN_POSTS = {  # what anybody may send without a form of ours, each protected i
     "/widget/{slug}/messages": "a signed session, no cookie",
     "/widget/{slug}/read": "a signed session, no cookie",
     "/widget/{slug}/email": "a signed session, no cookie",
+    "/widget/{slug}/transcript": "a signed session, no cookie",
+    "/widget/{slug}/files": "a signed session, no cookie",
+    "/widget/{slug}/link": "a signed session, no cookie",
+    "/widget/{slug}/link/code": "a signed session, no cookie",
+    "/widget/{slug}/answers": "a signed session, no cookie",
+    "/widget/{slug}/unlink": "a signed session, no cookie",
     "/language": "changes the language cookie only",
 }
 
