@@ -93,6 +93,7 @@ class _Turn:
     say: Phrasebook = field(init=False)
     state: dict[str, Any] = field(init=False)
     consultation: Consultation | None = field(init=False, default=None)
+    recorded: Consultation | None = field(init=False, default=None)  # where the message went
     is_first: bool = field(init=False, default=True)  # nothing was ever said here before
 
     def take(self) -> Outcome:
@@ -241,6 +242,7 @@ class _Turn:
         """The bot's answer did not help: it stops counting as feedback (METRICS.md)."""
         rated = self._rated()
         if rated is not None:
+            self._record_message()  # it came before what it means
             consultations.bot_rejected(self.session, rated, at=self.at, now=self.now, cause=cause)
         self.state.pop("rating", None)
 
@@ -489,6 +491,8 @@ class _Turn:
 
     def _record_message(self, *, courtesy: bool = False) -> Consultation:
         """The patron's words go on record once a turn, and open a consultation when none is."""
+        if self.recorded is not None:
+            return self.recorded
         text = self._label_of_tap() or self.text
         if self.consultation is None:
             before = self._previous()
@@ -513,6 +517,7 @@ class _Turn:
                 text=text,
                 courtesy=courtesy,
             )
+        self.recorded = self.consultation
         return self.consultation
 
     def _previous(self) -> Consultation | None:

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 
 from bot.phrases import listening
 from kb.text import fold_marks, normalise
@@ -87,6 +87,7 @@ def asked_title(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1_000)  # a turn asks for the same message half a dozen times
 def fold(text: str) -> str:
     """Lower case, Simplified, without punctuation: what phrases are compared in."""
     return " ".join(_NOT_WORD.sub(" ", normalise(text)).split())
@@ -104,10 +105,8 @@ def _without_politeness(folded: str) -> list[str]:
     cores = [folded]
     if _HAN.search(folded):
         cores += _strip_chinese(folded, chinese)
-    core = cores[-1]
-    for phrase in _longest_first((*english, *vietnamese)):
-        core = re.sub(rf"(?<!\w){re.escape(phrase)}(?!\w)", " ", core)
-    return [*cores, " ".join(core.split())]
+    bare = _any_of((*english, *vietnamese)).sub(" ", cores[-1])
+    return [*cores, " ".join(bare.split())]
 
 
 def _strip_chinese(text: str, phrases: Sequence[str]) -> list[str]:
@@ -129,8 +128,9 @@ def _strip_chinese(text: str, phrases: Sequence[str]) -> list[str]:
 
 
 @cache
-def _longest_first(phrases: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(phrases, key=len, reverse=True))
+def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(phrases, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
 
 
 @cache

@@ -18,8 +18,7 @@ from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron
 from bot.outbox import accept, enqueue_at, held
 from bot.windows import open_window
 from tracker import consultations
-from tracker.models import Consultation
-from tracker.rows import change, store
+from tracker.rows import add, change
 
 PAST_LIMIT = timedelta(days=7)  # METRICS.md section 1: a provider's time is believed within
 FUTURE_LIMIT = timedelta(minutes=5)
@@ -84,18 +83,15 @@ def receive(
         now=now,
     )
     replies = (*_release_held(session, conversation, declaration, now=now), *outcome.replies)
-    stored = _keep(session, conversation, inbound, outcome.consultation, replies=replies, now=now)
-    last = _queue_replies(session, conversation, declaration, outcome.replies, stored, now=now)
+    number = outcome.consultation.id if outcome.consultation is not None else None
+    position = _keep(session, conversation, inbound, number, replies=replies, now=now)
+    last = _queue_replies(
+        session, conversation, declaration, outcome.replies, number, after=position, now=now
+    )
     said = {"state": outcome.state, "language": outcome.language, "position": last}
     change(session, conversation, said | _heard(conversation, declaration, inbound, now=now))
     session.flush()
-    return Turn(
-        replies,
-        conversation.id,
-        stored.position,
-        stored.consultation_id,
-        replied_at=now,
-    )
+    return Turn(replies, conversation.id, position, number, replied_at=now)
 
 
 def receive_for_librarian(
@@ -238,11 +234,11 @@ def _keep_quiet(
     if consultation.escalated_at is None:
         at = max(now, asked.at)
         consultations.escalate(session, consultation, at=at, now=at, reason="unknown")
-    stored = _keep(session, conversation, inbound, consultation, now=now)
+    position = _keep(session, conversation, inbound, consultation.id, now=now)
     heard = _heard(conversation, declaration, inbound, now=now)
-    change(session, conversation, {"position": stored.position} | heard)
+    change(session, conversation, {"position": position} | heard)
     session.flush()
-    return Turn((), conversation.id, stored.position, consultation.id, replied_at=now)
+    return Turn((), conversation.id, position, consultation.id, replied_at=now)
 
 
 def _first_delivery(session: Session, conversation: Conversation, inbound: Inbound) -> Inbox | None:
@@ -271,32 +267,36 @@ def _keep(
     session: Session,
     conversation: Conversation,
     inbound: Inbound,
-    consultation: Consultation | None,
+    consultation_id: int | None,
     *,
     replies: Sequence[Reply] = (),
     now: datetime,
-) -> Inbox:
-    """Store the message with its result, so that a repeated delivery can be told the same."""
+) -> int:
+    """Store the message with its result, so that a repeated delivery can be told the same.
+
+    Returns its position.
+    """
     if inbound.display_name:
         known_patron(conversation, now=now).display_name = inbound.display_name
-    stored = Inbox(
-        library_id=conversation.library_id,
-        account_id=conversation.account_id,
-        conversation_id=conversation.id,
-        consultation_id=consultation.id if consultation is not None else None,
-        dedupe_key=inbound.dedupe_key,
-        position=conversation.position + 1,
-        kind=inbound.kind,
-        text=inbound.text,
-        original=inbound.original,
-        payload=inbound.payload,
-        media=inbound.media,
-        sent_at=inbound.sent_at,
-        received_at=now,
-        replies=[reply.as_dict() for reply in replies],
-    )
-    store(session, stored)
-    return stored
+    position = conversation.position + 1
+    values = {
+        "library_id": conversation.library_id,
+        "account_id": conversation.account_id,
+        "conversation_id": conversation.id,
+        "consultation_id": consultation_id,
+        "dedupe_key": inbound.dedupe_key,
+        "position": position,
+        "kind": inbound.kind,
+        "text": inbound.text,
+        "original": inbound.original,
+        "payload": inbound.payload,
+        "media": inbound.media,
+        "sent_at": inbound.sent_at,
+        "received_at": now,
+        "replies": [reply.as_dict() for reply in replies],
+    }
+    add(session, Inbox, values)
+    return position
 
 
 def _heard(
@@ -329,16 +329,17 @@ def _queue_replies(
     conversation: Conversation,
     declaration: Declaration,
     replies: Sequence[Reply],
-    stored: Inbox,
+    consultation_id: int | None,
     *,
+    after: int,
     now: datetime,
 ) -> int:
     """A passive reply leaves with the response; anything else waits for the worker.
 
-    Returns the position of the last one.
+    They follow the position `after`; returns that of the last one.
     """
     at_once = declaration.stored or declaration.passive_reply
-    for position, reply in enumerate(replies, start=stored.position + 1):
+    for position, reply in enumerate(replies, start=after + 1):
         enqueue_at(
             session,
             conversation,
@@ -346,10 +347,10 @@ def _queue_replies(
             reply,
             by="bot",
             now=now,
-            consultation_id=stored.consultation_id,
+            consultation_id=consultation_id,
             sent=at_once,
         )
-    return stored.position + len(replies)
+    return after + len(replies)
 
 
 def _first_language(desk: Desk) -> str:

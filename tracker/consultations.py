@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from tracker import calendars, errors
@@ -44,6 +44,7 @@ RECENT = 3  # of a conversation, among which the one that takes a message is loo
 EXCLUSION_REASONS = ("spam", "test", "probe", "non_question")
 CORRECTABLE = ("topic", "language", "directional", "read_scale")
 FACTS = tuple(field.name for field in fields(Facts))
+_TIMEZONE = select(Library.timezone).where(Library.id == bindparam("library"))
 
 # What undoes what: at one and the same instant, the later told must also come later.
 UNDOES: dict[str, tuple[str, ...]] = {
@@ -613,7 +614,9 @@ def _local_day(session: Session, consultation: Consultation) -> date:
 def _zone(session: Session, consultation: Consultation) -> tzinfo:
     zones = memory_of(session).zones
     if consultation.library_id not in zones:
-        zones[consultation.library_id] = zone(consultation.library.timezone)
+        named = {"library": consultation.library_id}
+        name = session.connection().execute(_TIMEZONE, named).scalar_one()
+        zones[consultation.library_id] = zone(name)
     return zones[consultation.library_id]
 
 
@@ -636,6 +639,9 @@ def _append(
     """Add an event and refold, with the row locked: of two at once, the second sees both."""
     told = EventData(kind.value, max(at, consultation.opened_at), by, text, data)
     _lock(session, consultation)
+    last = memory_of(session).tails.get(consultation.id)
+    if last is not None and last[0] == told.at and last[1] in UNDOES.get(kind, ()):
+        told = told._replace(at=told.at + TICK)
     facts = _with_one_more(session, consultation, told)
     if facts is None:
         return _append_and_refold(session, consultation, told, now=now)

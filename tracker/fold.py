@@ -71,6 +71,8 @@ class Status(StrEnum):
     MERGED = "merged"
 
 
+_ADDABLE = frozenset({Kind.MESSAGE, Kind.BOT_ANSWER, Kind.BOT_REJECTED})
+
 # What says something of other events, so that the facts alone do not tell what follows.
 _REWRITING = frozenset({Kind.SPLIT, Kind.CORRECTED, Kind.EXCLUDED, Kind.MERGED})
 
@@ -182,12 +184,16 @@ def after(facts: Facts, event: EventData) -> Facts | None:
     A patron who asks a hundred things has a hundred messages and answers in one log; this
     spares reading it again with each.
     """
-    if not facts.plain or event.kind not in (Kind.MESSAGE, Kind.BOT_ANSWER):
+    if not facts.plain or event.kind not in _ADDABLE:
         return None
+    if event.kind == Kind.BOT_REJECTED and facts.bot_at and facts.bot_at < event.at - DAY:
+        return None  # some answers stand, and which is the first of them the facts do not tell
     facts = copy(facts)
     facts.last_event_at = event.at
     if event.kind == Kind.BOT_ANSWER:
         _answer_after(facts, event)
+    elif event.kind == Kind.BOT_REJECTED:
+        _rejection_after(facts, event)
     elif (event.by or PATRON) == PATRON:
         _message_after(facts, event)
     _standing(facts)
@@ -219,6 +225,15 @@ def _answer_after(facts: Facts, event: EventData) -> None:
     facts.topic = _get(event, "entry") or facts.topic
     if facts.escalated_at is None and facts.feedback_at is None:
         facts.handed_over, facts.waiting_since = False, None
+
+
+def _rejection_after(facts: Facts, event: EventData) -> None:
+    if facts.bot_at is None:
+        return
+    facts.bot_rejected_at = facts.bot_rejected_at or event.at
+    facts.bot_at, facts.bot_accepted, facts.handed_over = None, False, True
+    if facts.answered_at is None:
+        facts.waiting_since = facts.received_at
 
 
 def _standing(facts: Facts) -> None:

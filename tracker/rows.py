@@ -24,6 +24,11 @@ class _Shape(NamedTuple):
     keys: tuple[str, ...]  # of the primary key
 
 
+def add(session: Session, model: type[Base], values: Mapping[str, Any]) -> None:
+    """Insert a row that nobody asks for again in this transaction."""
+    session.connection().execute(_shape(model).insert, values)
+
+
 def store(session: Session, row: Base) -> None:
     """Insert a new row, which then belongs to the session as if it had been read by it.
 

@@ -183,7 +183,7 @@ def test_asking_again_takes_the_answer_back_and_answers_again(patron):
     (reply,) = patron.says("can i renew online").replies
 
     assert reply.text == "Renew in My Library."
-    assert patron.kinds == ["message", "bot_answer", "bot_rejected", "message", "bot_answer"]
+    assert patron.kinds == ["message", "bot_answer", "message", "bot_rejected", "bot_answer"]
 
 
 def test_a_call_for_a_person_takes_the_answer_back(patron):
