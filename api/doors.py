@@ -24,6 +24,7 @@ from bot.models import ChannelAccount
 
 KEPT_SECONDS = 0.25
 MOST_KEPT = 1_000
+OPENINGS = 64  # doors that may be gathered at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Doors:
         self._ticks = ticks
         self._lock = threading.Lock()
         self._kept: dict[Hashable, tuple[float, Door]] = {}
+        self._openings = tuple(threading.Lock() for _ in range(OPENINGS))
         self._changes = 0
         self.last_rasa: Door | None = None  # as it was, for when the database is away
         database.listeners.append(self.hear)
@@ -72,18 +74,26 @@ class Doors:
                 self._kept.clear()
 
     def _get(self, key: Hashable, open_door: Callable[[], Door]) -> Door:
+        kept = self._fresh(key)
+        if kept is not None:
+            return kept
+        with self._openings[hash(key) % len(self._openings)]:  # one gathers it, the others wait
+            kept = self._fresh(key)
+            if kept is not None:
+                return kept
+            changes = self._changes
+            door = open_door()
+            with self._lock:
+                if changes == self._changes:  # else it may show what was before the change
+                    if len(self._kept) >= MOST_KEPT:
+                        self._kept.clear()
+                    self._kept[key] = (self._ticks() + KEPT_SECONDS, door)
+            return door
+
+    def _fresh(self, key: Hashable) -> Door | None:
         with self._lock:
             kept = self._kept.get(key)
-            changes = self._changes
-        if kept is not None and self._ticks() < kept[0]:
-            return kept[1]
-        door = open_door()
-        with self._lock:
-            if changes == self._changes:  # else it may show what was before the change
-                if len(self._kept) >= MOST_KEPT:
-                    self._kept.clear()
-                self._kept[key] = (self._ticks() + KEPT_SECONDS, door)
-        return door
+        return kept[1] if kept is not None and self._ticks() < kept[0] else None
 
     def _open_push(self, kind: str, name: str, now: datetime) -> Door:
         with self._database.snapshot() as session:

@@ -24,6 +24,8 @@ from kb.verdict import Decision, Thresholds, decide, leaning
 
 Context = Sequence[tuple[str, str]]
 TRAINED = 1_000  # entries up to which a model is trained; above, only indexed
+_REMEMBERED = 1_000  # decisions
+_SHORT = 200  # characters of a question that is remembered
 _FEW = 20  # changed entries up to which patching is quicker than learning anew
 
 
@@ -89,6 +91,11 @@ class KnowledgeBase:
         return cls(entries, concepts=concepts, cache=cache, owner="file", meaning=meaning)
 
     @cached_property
+    def _decided(self) -> dict[tuple[str, str | None], Decision]:
+        """The decisions of late: menus send the same words again, and so do many patrons."""
+        return {}
+
+    @cached_property
     def _by_key(self) -> dict[str, EntryData]:
         return {entry.id: entry for entry in self.entries}
 
@@ -109,6 +116,7 @@ class KnowledgeBase:
             return None
         other = copy(self)
         other.__dict__.pop("_by_key", None)
+        other.__dict__.pop("_decided", None)
         other.entries, other.version = wanted, version
         if not keys:
             return other
@@ -122,6 +130,7 @@ class KnowledgeBase:
     def leaning(self, lean: float) -> "KnowledgeBase":
         """The same knowledge, answering from another probability on."""
         other = copy(self)
+        other.__dict__.pop("_decided", None)
         other.lean = lean
         return other
 
@@ -141,6 +150,18 @@ class KnowledgeBase:
 
     def ask(self, text: str, *, lang: str | None = None, context: Context = ()) -> Decision:
         """What to do with a patron's question. `context` holds (role, text), oldest first."""
+        if context or len(text) > _SHORT:
+            return self._decide(text, lang, context)
+        decided = self._decided
+        decision = decided.get((text, lang))
+        if decision is None:
+            decision = self._decide(text, lang, ())
+            if len(decided) >= _REMEMBERED:
+                decided.clear()
+            decided[text, lang] = decision
+        return decision
+
+    def _decide(self, text: str, lang: str | None, context: Context) -> Decision:
         ranking = self.matcher.rank(text, lang=lang, context=context)
         return decide(ranking, self.thresholds)
 

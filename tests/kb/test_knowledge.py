@@ -79,6 +79,16 @@ def test_only_so_many_libraries_are_held(session, renew, hours):
     assert bases.of(session, 1, today=TODAY) is not first
 
 
+def test_a_repeated_question_is_decided_once_and_anew_after_a_change(renew, hours):
+    knowledge = KnowledgeBase([renew, hours], version=1)
+
+    first = knowledge.ask("how do I renew my books", lang="en")
+
+    assert knowledge.ask("how do I renew my books", lang="en") is first
+    assert knowledge.changed([hours], version=2).ask("how do I renew my books", lang="en") != first
+    assert knowledge.leaning(0.1).ask("how do I renew my books", lang="en") is not first
+
+
 def test_many_threads_may_ask_one_knowledge_base(starter):
     questions = ["怎么续借图书？", "can I renew online", "gia han sach the nao"] * 20
     expected = [starter.ask(question) for question in questions]
