@@ -62,7 +62,7 @@ def _keep(
     state: State, visitor: Visitor, message_id: str, name: str, data: bytes
 ) -> dict[str, Any]:
     kind = uploads.type_of(data, name).kind
-    if "\x00" in message_id:
+    if not message_id.isprintable():
         raise BadRequest("“id” holds what no id holds.")
     now = state.clock()
     key = uploads.new_key()

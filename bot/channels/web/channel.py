@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from bot.messages import Inbound, InboundKind, Received, Reply, WebhookRequest, 
 
 MAX_ID = 64  # characters of a client-made message id
 MAX_SESSION = 128
+_UNSTORABLE = re.compile("[\x00-\x1f\ud800-\udfff]")
 
 
 class Web:
@@ -110,4 +112,6 @@ def _text(fields: dict[str, Any], name: str, limit: int | None) -> str:
         raise Refused(f"“{name}” is missing or empty", status=400)
     if limit is not None and len(value) > limit:
         raise Refused(f"“{name}” is longer than {limit} characters", status=400)
+    if limit is not None and _UNSTORABLE.search(value):
+        raise Refused(f"“{name}” holds what cannot be stored", status=400)
     return value

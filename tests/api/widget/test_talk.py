@@ -184,6 +184,15 @@ def test_a_message_needs_an_id_and_words(patron: Patron, fields: dict[str, Any])
     assert patron.client.post("/widget/north/messages", json=sent).status_code == 400
 
 
+@pytest.mark.parametrize("broken", ["\x00", "a\x00b", "\ud800", "line\nbreak"])
+@pytest.mark.parametrize("field", ["id", "payload"])
+def test_what_no_database_keeps_is_refused(patron: Patron, field: str, broken: str) -> None:
+    sent = {"session": patron.session, "id": "1", "text": "x", field: broken}
+    body = json.dumps(sent).encode()
+
+    assert patron.client.post("/widget/north/messages", content=body).status_code == 400
+
+
 def test_a_huge_message_is_refused(patron: Patron) -> None:
     sent = {"session": patron.session, "id": "1", "text": "x" * 40_000}
 
