@@ -1,8 +1,7 @@
 """Changing one entry of a learned model without learning everything again.
 
-At the optimum of the regression each coefficient is C times what its example still lacks. That
-gives good coefficients for new examples from a small problem of their own, and a correction of
-the old ones in a single step. The model is learned anew later, when nobody waits.
+The new examples and the old ones nearest to them are learned together, in a small problem of
+their own; all others stay as they are. The model is learned anew later, when nobody waits.
 """
 
 from collections.abc import Sequence
@@ -19,8 +18,7 @@ from kb.model import ANSWER_WEIGHT, C, Model
 from kb.reading import Reading
 from kb.vectors import Floats, Ints, Postings, Space, Vocabulary
 
-_NEAREST = 50  # old examples that are asked whether a new entry attracts them
-_STEP = 0.5  # of the correction of old examples; a whole step would overshoot
+_NEAREST = 50  # old examples that are learned again, because a new entry may attract them
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +77,10 @@ def patched(
         for at in range(len(one.phrasings) + len(one.answers))
     ]
     coefficients = _moved(model.coefficients[kept], numbering, replaced)
-    if len(fresh):
-        weights = np.where(is_answer, ANSWER_WEIGHT, 1.0).astype(np.float32)
-        added = _solve(old_rows, new_rows, coefficients, fresh, weights)
-        _correct(
-            old_rows, new_rows, coefficients, labels[kept], added=added, entries=sorted(replaced)
-        )
-        coefficients = np.vstack([coefficients, added])
-    kinds = np.concatenate([_kinds(model)[kept], np.asarray(is_answer, np.int8)])
+    kinds = np.concatenate([_kinds(model)[kept], np.asarray(is_answer, np.int32)])
     every = np.concatenate([labels[kept], fresh])
+    if len(fresh):
+        coefficients = _learned(old_rows, new_rows, coefficients, every, kinds)
     order = np.lexsort((np.arange(len(every)), np.where(kinds == 0, every, 0), kinds))
     rows = sparse.vstack([old_rows.sparse, new_rows.sparse]).tocsr()[order]
     return Model(
@@ -138,39 +131,25 @@ def _moved(coefficients: Floats, numbering: Sequence[int], replaced: set[int]) -
     return moved
 
 
-def _solve(
-    old: _Rows,
-    new: _Rows,
-    coefficients: Floats,
-    labels: Ints,
-    weights: Floats,
-) -> Floats:
-    """Coefficients of the new examples, given what the old ones say of them."""
-    said = new.likeness(old) @ coefficients
-    kernel = new.likeness(new)
-    return fit_logistic(
-        lambda right: kernel @ right, labels, said.shape[1], c=C, weights=weights, offset=said
+def _learned(old: _Rows, new: _Rows, coefficients: Floats, labels: Ints, kinds: Ints) -> Floats:
+    """The coefficients of all examples, the old ones first, once the new ones are learned."""
+    likeness = old.likeness(new)
+    touched = np.argsort(-likeness.max(axis=1), kind="stable")[:_NEAREST]
+    some = np.concatenate([touched, np.arange(len(likeness), len(labels))])
+    rows = _Rows(
+        sparse.vstack([old.sparse[touched], new.sparse]).tocsr(),
+        np.concatenate([old.dense[touched], new.dense]),
     )
-
-
-def _correct(
-    old: _Rows,
-    new: _Rows,
-    coefficients: Floats,
-    labels: Ints,
-    *,
-    added: Floats,
-    entries: Sequence[int],
-) -> None:
-    """Let the old examples object to new entries that now attract them."""
-    near = old.likeness(new)
-    touched = np.argsort(-near.max(axis=1), kind="stable")[:_NEAREST]
-    likeness = old[touched].likeness(old)
-    scores = likeness @ coefficients + near[touched] @ added
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares = odds / odds.sum(axis=1, keepdims=True)
-    for entry in entries:
-        objection = np.float32(C * _STEP) * shares[:, entry].astype(np.float32)
-        objection[labels[touched] == entry] = 0.0
-        coefficients[touched, entry] -= objection
-        coefficients[touched, labels[touched]] += objection
+    every = np.concatenate([coefficients, np.zeros((len(new.dense), coefficients.shape[1]))])
+    every = every.astype(np.float32)
+    every[touched] = 0.0
+    kernel = rows.likeness(rows)
+    every[some] = fit_logistic(
+        lambda right: kernel @ right,
+        labels[some],
+        every.shape[1],
+        c=C,
+        weights=np.where(kinds[some] == 1, ANSWER_WEIGHT, 1.0).astype(np.float32),
+        offset=rows.likeness(old) @ every[: len(likeness)],
+    )
+    return every

@@ -30,6 +30,23 @@ def test_a_new_phrasing_is_found_at_once(starter):
     assert changed.version == 2
 
 
+def test_an_edited_entry_is_found_by_its_own_questions_at_once(starter):
+    lost = []
+    for edited in starter.entries[::9]:
+        answered = replace(edited, answers={"en": "Edited."})
+        changed = starter.changed(
+            [answered if entry is edited else entry for entry in starter.entries], version=2
+        )
+        titles = [questions[0] for questions in edited.questions.values()]
+        lost += [
+            title
+            for title in titles
+            if starter.ask(title).entries == (edited.id,) != changed.ask(title).entries
+        ]
+
+    assert lost == []
+
+
 def test_the_old_knowledge_base_stays_as_it_was(starter, renew):
     before = [starter.ask(text) for text in QUESTIONS]
 
