@@ -42,7 +42,7 @@ from kb.wordlists import wordlist
 _SHOWN_FEATURES = 8
 _BATCH = 2_000  # held-out questions that are compared at a time
 _ELLIPTICAL = 80  # characters up to which a message may lean on what was said before
-_CONTEXT_WEIGHTS = {"patron": 0.4, "bot": 0.15}
+_CONTEXT_WEIGHTS = {"patron": 0.6, "bot": 0.18}
 _MANY = 8  # phrasings of an entry in a language from which a quarter of them tells enough
 
 
@@ -231,7 +231,7 @@ class Matcher:
         judged = self.model_.judge(self._locate([reading]))
         ranking = self._ranking(reading, judged)
         if context and ranking.top < self.thresholds_.sure and len(reading.text) <= _ELLIPTICAL:
-            reading, judged = self._in_context(reading, context)
+            reading, judged = self._in_context(reading, context, 1.0 - ranking.top)
             ranking = self._ranking(reading, judged)
         return ranking, reading, judged
 
@@ -246,14 +246,18 @@ class Matcher:
         return _ranking(self.entries_, judged.scores[0, :-1], outcome, self.limit)
 
     def _in_context(
-        self, reading: Reading, context: Sequence[tuple[str, str]]
+        self, reading: Reading, context: Sequence[tuple[str, str]], doubt: float
     ) -> tuple[Reading, Judgements]:
-        """The question together with what was said last: "and on Sunday?" alone says little."""
+        """The question together with what was said last: "and on Sunday?" alone says little.
+
+        The less `doubt` the question leaves by itself, the less counts what was said before.
+        """
         last = dict(context)  # the last turn of each
         roles = [role for role in _CONTEXT_WEIGHTS if role in last]
         said = [read(last[role], self.concepts, self.spelling_) for role in roles]
         points = self._locate([reading, *said])
-        whole = blend(points, [1.0, *(_CONTEXT_WEIGHTS[role] for role in roles)])
+        shares = (_CONTEXT_WEIGHTS[role] * doubt for role in roles)
+        whole = blend(points, [1.0, *shares])
         concepts = set(reading.concepts)
         if "patron" in last:
             concepts |= set(said[roles.index("patron")].concepts)
