@@ -159,6 +159,7 @@ class _Turn:
             return self._crisis()
         linked = linking.respond(
             self.session,
+            self.desk,
             self.conversation,
             self.text,
             say=self.say,

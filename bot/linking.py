@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from bot.channels import CHANNELS
+from bot.desk import Desk
 from bot.hearing import fold
 from bot.messages import Reply, ReplyKind
 from bot.models import Conversation, Inbox, LinkCode, Patron
@@ -256,6 +258,7 @@ def choose(session: Session, conversation: Conversation, place: Conversation | N
 
 def respond(
     session: Session,
+    desk: Desk,
     conversation: Conversation,
     text: str,
     *,
@@ -274,7 +277,8 @@ def respond(
     if wish == "link":
         given = make_code(session, conversation, now=now)
         minutes = int(CODE_LIFE.total_seconds() // 60)
-        return _notice(say, "link_code", code=given, minutes=minutes)
+        link = f"{desk.base_url.rstrip('/')}/faq/{quote(desk.library.slug)}#link={given}"
+        return _notice(say, "link_code", code=given, minutes=minutes, link=link)
     if wish is None or not state.get(LINKED):
         return None
     if wish == "unlink":

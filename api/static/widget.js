@@ -399,7 +399,9 @@
       this.#root.append(this.launcher);
       if (stored().session || identity) catchUp().catch(() => {});
       if (memory.queue.length) flush();
-      if (memory.open || script.dataset.open === "true") this.open({ focus: false });
+      const given = location.hash.match(/^#link=([\w-]{9})$/);
+      if (given || memory.open || script.dataset.open === "true") this.open({ focus: false });
+      if (given) this.#showMore(true, given[1]); // the patron still has to say so
     }
 
     toggle() {
@@ -692,19 +694,19 @@
     }
 
     /** A transcript, and other channels: beside the conversation, not in it. */
-    #showMore(on) {
+    #showMore(on, code) {
       this.more.hidden = !on;
       this.middle.hidden = on;
       this.menu.setAttribute("aria-expanded", String(on));
-      if (on) this.#drawMore();
+      if (on) this.#drawMore(code);
       else this.scrollToEnd();
       (on ? this.more.querySelector("button") : this.menu).focus();
     }
 
-    #drawMore() {
+    #drawMore(code) {
       const back = make("button", { type: "button", click: () => this.#showMore(false) }, texts.back);
       const letter = messages.size ? [this.#transcriptForm()] : [];
-      this.more.replaceChildren(back, ...letter, ...(linked.length ? [this.#places()] : this.#linkForms()));
+      this.more.replaceChildren(back, ...letter, ...(linked.length && !code ? [this.#places()] : this.#linkForms(code)));
     }
 
     /** A form that asks the server once, and says in its own place what came of it. */
@@ -732,8 +734,8 @@
       });
     }
 
-    #linkForms() {
-      const input = make("input", { required: true, maxlength: "9", autocomplete: "off", placeholder: "ABCD-2345", autocapitalize: "characters" });
+    #linkForms(code) {
+      const input = make("input", { value: code, required: true, maxlength: "9", autocomplete: "off", placeholder: "ABCD-2345", autocapitalize: "characters" });
       return [
         this.#errand(texts.link, [], texts.linkCode, texts.failed, async () => {
           const { code, minutes } = await call("link/code", { session: await session() });

@@ -178,6 +178,21 @@ def test_a_code_from_another_channel_is_entered_here(
     expect(inside(page, ".errand h3").last).to_contain_text("Rasa")
 
 
+def test_a_link_from_another_channel_opens_the_form_and_waits_for_a_yes(
+    open_browser: Open, watched: Watched, site: Site
+) -> None:
+    given = re.search("/faq/demo#link=[A-Z2-9-]{9}", over_rasa(site, "link this chat", "linked-3"))
+    assert given is not None
+    page = watched(open_browser(language="en-GB").new_page())
+    page.goto(given[0])
+    expect(inside(page, ".errand input:not([type])")).to_have_value(given[0][-9:])
+    expect(inside(page, ".errand h3").last).not_to_contain_text("Rasa")
+
+    page.get_by_role("button", name="Link", exact=True).click()
+
+    expect(inside(page, ".errand h3").last).to_contain_text("Rasa")
+
+
 # --- signed-in patrons ---------------------------------------------------------------------------
 
 
