@@ -205,8 +205,8 @@ def _known(session: Session, library_id: int, keys: Sequence[str]) -> dict[str, 
         Consultation.key, Consultation.id, Consultation.received_at, Consultation.merged_into
     ).where(Consultation.library_id == library_id)
     if session.connection().dialect.name == "postgresql":  # one parameter, however many keys
-        listed = [cast(list(keys), postgresql.ARRAY(Text))] if keys else []
-        queries = [query.where(Consultation.key == func.any(array)) for array in listed]
+        listed = cast(list(keys), postgresql.ARRAY(Text))
+        queries = [query.where(Consultation.key == func.any(listed))]
     else:
         queries = [query.where(Consultation.key.in_(batch)) for batch in _parts(keys)]
     return {row.key: _Known._make(row[1:]) for query in queries for row in session.execute(query)}

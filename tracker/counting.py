@@ -43,7 +43,6 @@ def counts(
     Of `days`, in order, each row's `day` is one.
     """
     sqlite = session.connection().dialect.name == "sqlite"
-    received_a_day_later = _a_day_after(C.received_at, sqlite=sqlite)
     counted = C.excluded_at.is_(None)
     handed = and_(counted, C.handed_over)
     columns: dict[str, ColumnElement[Any]] = {
@@ -55,7 +54,32 @@ def counts(
         "handed_over": _many(handed),
         "bot_only": _many(and_(counted, C.handed_over.is_(False))),
     }
-    by_bot = and_(C.bot_at >= C.received_at, C.bot_at <= received_a_day_later)
+    columns |= _rates(at, counted, handed, sqlite=sqlite)
+    columns |= _backlog(at, handed)
+    columns |= _deflection(at, counted)
+    place = _place(libraries, days)
+    query = (
+        select(
+            C.library_id,
+            C.channel,
+            place.label("place"),
+            *[column.label(name) for name, column in columns.items()],
+        )
+        .where(C.library_id.in_([item.id for item in libraries]), inside, *standing(at))
+        .group_by(C.library_id, C.channel, *(["place"] if days else []))
+    )
+    names = ("library_id", "channel", "place", *columns)
+    for row in session.execute(query):
+        found = dict(zip(names, row, strict=True))
+        found["day"] = days[found.pop("place")] if days else None
+        yield found
+
+
+def _rates(
+    at: datetime, counted: ColumnElement[bool], handed: ColumnElement[bool], *, sqlite: bool
+) -> dict[str, ColumnElement[Any]]:
+    """Of each rate, what `RateCount` counts; as `judge` decides it."""
+    by_bot = and_(C.bot_at >= C.received_at, C.bot_at <= _a_day_after(C.received_at, sqlite=sqlite))
     rates = (
         (
             INCLUSIVE,
@@ -86,6 +110,7 @@ def counts(
             C.feedback_at.is_not(None),
         ),
     )
+    columns: dict[str, ColumnElement[Any]] = {}
     for name, asked, matured, in_time, answered in rates:
         met = func.coalesce(in_time, False)
         young = and_(asked, ~matured)
@@ -94,31 +119,27 @@ def counts(
         columns[f"{name}/pending"] = _many(young)
         columns[f"{name}/pending_in_time"] = _many(and_(young, met))
         columns[f"{name}/pending_open"] = _many(and_(young, ~answered))
+    return columns
+
+
+def _backlog(at: datetime, handed: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
     waiting = and_(handed, C.feedback_at.is_(None), C.withdrawn_at.is_(None))
-    columns["waiting"] = _many(waiting)
-    columns["overdue"] = _many(and_(waiting, C.received_at < at - DAY))
-    columns["oldest_waiting_at"] = func.min(case((waiting, C.received_at)))
+    return {
+        "waiting": _many(waiting),
+        "overdue": _many(and_(waiting, C.received_at < at - DAY)),
+        "oldest_waiting_at": func.min(case((waiting, C.received_at))),
+    }
+
+
+def _deflection(at: datetime, counted: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
     old = and_(counted, C.bot_first, C.received_at <= at - DEFLECTION_MATURITY)
-    columns["bot_first"] = _many(old)
-    columns["confirmed"] = _many(and_(old, C.handed_over.is_(False), C.bot_accepted))
-    columns["presumed"] = _many(and_(old, C.handed_over.is_(False), C.bot_accepted.is_(False)))
-    columns["abandoned"] = _many(and_(old, C.handed_over, C.feedback_at.is_(None)))
-    place = _place(libraries, days)
-    query = (
-        select(
-            C.library_id,
-            C.channel,
-            place.label("place"),
-            *[column.label(name) for name, column in columns.items()],
-        )
-        .where(C.library_id.in_([item.id for item in libraries]), inside, *standing(at))
-        .group_by(C.library_id, C.channel, *(["place"] if days else []))
-    )
-    names = ("library_id", "channel", "place", *columns)
-    for row in session.execute(query):
-        found = dict(zip(names, row, strict=True))
-        found["day"] = days[found.pop("place")] if days else None
-        yield found
+    bots = and_(old, C.handed_over.is_(False))
+    return {
+        "bot_first": _many(old),
+        "confirmed": _many(and_(bots, C.bot_accepted)),
+        "presumed": _many(and_(bots, C.bot_accepted.is_(False))),
+        "abandoned": _many(and_(old, C.handed_over, C.feedback_at.is_(None))),
+    }
 
 
 def waits(
