@@ -52,7 +52,7 @@ def seed(
             hours = weekly.get(WEEKDAYS[day.weekday()]) or ()
             if day in known and hours:
                 exceptions[day.isoformat()] = []
-            elif not hours and day.weekday() in known.weekend and known.is_working_day(day):
+            elif day.weekday() in known.weekend and known.is_working_day(day) and usual != hours:
                 exceptions[day.isoformat()] = [list(span) for span in usual]
             day += DAY
     document = {

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from api import audit
 from api.accounts import accounts_of
 from api.auth import Manager
+from api.dashboard.handling import TARGET_MINUTES
 from api.dashboard.rates import TARGET
 from api.models import AuditEntry
 from api.pages import web_address
@@ -129,6 +130,7 @@ def _values(library: Library) -> dict[str, Any]:
         "retention_days": library.settings.get("retention_days", RETENTION_DAYS),
         "privacy_url": library.settings.get("privacy_url", ""),
         "target_percent": library.settings.get("target_percent", TARGET),
+        "target_minutes": library.settings.get("target_minutes", TARGET_MINUTES),
     }
 
 
@@ -153,6 +155,7 @@ class SettingsForm(BaseModel):
     retention_days: int = Field(RETENTION_DAYS, ge=30, le=3650)
     privacy_url: str = Field("", max_length=500)
     target_percent: int = Field(TARGET, ge=1, le=100)
+    target_minutes: int = Field(TARGET_MINUTES, ge=1, le=10_000)
 
 
 @router.post("/settings")

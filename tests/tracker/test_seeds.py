@@ -137,6 +137,15 @@ def test_a_vacations_timetable_holds_from_its_date_on() -> None:
     assert with_timetable(summer, date(2026, 7, 13), None) == desk_document()
 
 
+def test_a_saturday_that_makes_up_for_a_weekday_keeps_a_weekdays_hours() -> None:
+    weekly = {**week(), "sat": [["09:00", "12:00"]]}
+
+    document = seed("CN", tz="Asia/Shanghai", weekly=weekly, years=[2026], today=TODAY)
+
+    assert document["exceptions"]["2026-10-10"] == [["08:30", "17:00"]]
+    assert "2026-10-17" not in document["exceptions"]  # an ordinary Saturday
+
+
 # --- holidays brought into a calendar that is in use ---------------------------------------
 
 

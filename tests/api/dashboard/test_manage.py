@@ -259,6 +259,7 @@ def test_settings_are_kept_and_logged(
         "catalogue_url": "https://catalogue.example.org/?q={title}",
         "retention_days": 90,
         "target_percent": 90,
+        "target_minutes": 120,
     }
 
 
