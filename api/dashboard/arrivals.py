@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from api.dashboard.period import Selection
 from api.screens import Screen
+from tracker.rates import too_few
 from tracker.stats import Reading
 from tracker.trends import arrivals, by_topic
 
@@ -33,7 +34,11 @@ def bot_lines(
     return [
         {
             "name": screen.text(f"manage.bot.{name}"),
-            "value": reader.percent(part, whole),
+            "value": (
+                screen.text("manage.too_few")
+                if whole and too_few(whole)
+                else (reader.percent(part, whole))
+            ),
             "of": screen.text(
                 "manage.of_plain", within=reader.number(part), matured=reader.number(whole)
             ),
@@ -117,7 +122,11 @@ def topics(
             "key": item["topic"],
             "title": _title(entry(item["topic"]), item["topic"], screen) if item["topic"] else "",
             "count": item["received"],
-            "bot": screen.reader.percent(item["bot_only"], item["received"]),
+            "bot": screen.text(
+                "manage.of_plain",
+                within=screen.reader.number(item["bot_only"]),
+                matured=screen.reader.number(item["received"]),
+            ),
             "share": round(100 * item["received"] / most, 1),
             "address": selection.address(
                 "/manage/cases", figure="received", topic=item["topic"] or NO_TOPIC
