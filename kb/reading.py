@@ -108,13 +108,15 @@ def _recognise(
         reading.latin_language = "vi"
         short = replacements("chat_vi")
         latin = [part for word in latin for part in short.get(word, word).split()]
+        if spelling:
+            latin = [spelling.vietnamese(word, is_marked) for word in latin]
         if not is_marked:
             latin = [fold_marks(word) for word in latin]
     else:
         short = replacements("chat_en")
         latin = [part for word in latin for part in short.get(word, word).split()]
         if spelling:
-            latin = [spelling.latin(word) for word in latin]
+            latin = [part for word in latin for part in spelling.latin(word).split()]
     reading.latin = latin
     reading.folded = [fold_marks(word) for word in latin]
 

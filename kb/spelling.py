@@ -1,7 +1,7 @@
 """Slips of the keyboard: a word one letter away from a known one, a character that sounds alike."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import lru_cache
 
@@ -9,6 +9,8 @@ from rapidfuzz.distance import OSA
 from rapidfuzz.process import extract
 
 from kb.pinyin import sounds
+from kb.telex import typings
+from kb.text import fold_marks, has_vietnamese_letter
 from kb.words import is_han, stem, tokens
 
 _SHORTEST = 3
@@ -17,6 +19,7 @@ _COMMON = frozenset(
     "的地得了是时在再有又那哪去拿想像只就和还要也一以已不没我你他她它们这个什么怎样吗呢吧啊呀"
     "写看走说给把被让到从对于试放"
 )
+_SYLLABLE = 4  # letters from which a Vietnamese word is mended: shorter ones are all alike
 _LONG = 8  # letters from which two slips are forgiven
 
 
@@ -31,10 +34,12 @@ class Spelling:
         What occurs in `others` is known too, and left alone.
         """
         self._meant: Counter[str] = Counter()
+        self._vietnamese: Counter[str] = Counter()
         known_pairs: set[str] = set()
         self._terms: dict[str, list[tuple[str, str]]] = {}
         for text in texts:
             self._learn(text, self._meant, known_pairs)
+            self._vietnamese.update(_vietnamese(text))
         for term in terms:
             self._learn(term, self._meant, known_pairs)
         for pair in sorted(known_pairs.intersection(_pairs_of(terms))):
@@ -43,11 +48,26 @@ class Spelling:
         known = Counter(self._meant)
         for text in others:
             self._learn(text, known, known_pairs)
+            self._vietnamese.update(_vietnamese(text))
         self._known, self._known_pairs = frozenset(known), frozenset(known_pairs)
         self._words = sorted(word for word in self._meant if len(word) >= _SHORTEST)
-        self.latin = lru_cache(maxsize=4_096)(self._latin)
+        self._prepare()
 
-    def extended(self, texts: Iterable[str]) -> "Spelling":
+    def _prepare(self) -> None:
+        """Derive what depends on the words that are known, and forget earlier answers."""
+        # The most frequent first, so that it stays where two words are typed alike.
+        marked = [word for word, _ in self._vietnamese.most_common()]
+        self._typed: dict[str, str] = {}
+        for word in marked:
+            for typed in typings(word):
+                self._typed.setdefault(typed, word)
+        self._marked = sorted(self._vietnamese)
+        self._folded = sorted({fold_marks(word) for word in marked})
+        self._folded_known = frozenset(self._folded)
+        self.latin = lru_cache(maxsize=4_096)(self._latin)
+        self.vietnamese = lru_cache(maxsize=4_096)(self._syllable)
+
+    def extended(self, texts: Sequence[str]) -> "Spelling":
         """The same, with the words of more texts that one may mean."""
         other = copy(self)
         pairs: set[str] = set()
@@ -59,7 +79,10 @@ class Spelling:
         other._known_pairs = self._known_pairs | pairs
         long = {word for word in words if len(word) >= _SHORTEST}
         other._words = sorted({*self._words, *long})
-        other.latin = lru_cache(maxsize=4_096)(other._latin)
+        other._vietnamese = self._vietnamese + Counter(
+            word for text in texts for word in _vietnamese(text)
+        )
+        other._prepare()
         return other
 
     @staticmethod
@@ -83,7 +106,7 @@ class Spelling:
         allowed = 2 if len(word) >= _LONG else 1
         near = extract(word, self._words, scorer=OSA.distance, score_cutoff=allowed, limit=8)
         if not near:
-            return word
+            return self._apart(word)
         # The same first letter first: slips seldom fall on it.
         found: list[tuple[float, bool, int, str]] = [
             (distance, str(other)[0] != word[0], -self._meant[str(other)], str(other))
@@ -91,6 +114,33 @@ class Spelling:
         ]
         best = min(found)
         return best[-1] if len(word) > _SHORTEST or not best[1] else word
+
+    def _apart(self, word: str) -> str:
+        """Two known words that were typed without the space between them, or the word."""
+        cuts = ((word[:at], word[at:]) for at in range(_SHORTEST, len(word) - _SHORTEST + 1))
+        known = [cut for cut in cuts if cut[0] in self._meant and cut[1] in self._meant]
+        if not known:
+            return word
+        best = max(known, key=lambda cut: min(self._meant[cut[0]], self._meant[cut[1]]))
+        return " ".join(best)
+
+    def _syllable(self, word: str, is_marked: bool) -> str:
+        """The Vietnamese word that was most likely meant, in a text with marks or without."""
+        known = self._vietnamese if is_marked else self._folded_known
+        if word in known or not word.isalpha():
+            return word
+        if word in self._typed:
+            meant = self._typed[word]
+            return meant if is_marked else fold_marks(meant)
+        if word in self._known or word in self._folded_known or len(word) < _SYLLABLE:
+            return word
+        among = self._marked if is_marked else self._folded
+        near = extract(word, among, scorer=OSA.distance, score_cutoff=1, limit=8)
+        found: list[tuple[bool, int, str]] = [
+            (str(other)[0] != word[0], -self._vietnamese[str(other)], str(other))
+            for other, _, _ in near
+        ]
+        return min(found)[2] if found else word
 
     def han(self, run: str) -> str:
         """The run, each character that fits neither neighbour replaced by one of the same sound.
@@ -109,6 +159,13 @@ class Spelling:
                 if meant and len(meant) == 1:
                     characters[at] = meant[0][1]
         return "".join(characters)
+
+
+def _vietnamese(text: str) -> list[str]:
+    """The words of a text that is written with Vietnamese marks."""
+    if not has_vietnamese_letter(text):
+        return []
+    return [token for token in tokens(text) if token.isalpha() and not is_han(token)]
 
 
 def _pairs(run: str) -> list[str]:
