@@ -1,12 +1,11 @@
 """The first page of managers: the two headline rates by channel, and what lies around them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.auth import Manager
@@ -26,7 +25,6 @@ from tracker.figures import (
     Block,
 )
 from tracker.fold import DAY
-from tracker.models import Consultation
 from tracker.rates import too_few
 from tracker.reports import desk_is_provisional
 from tracker.stats import Reading, read, stats, tally
@@ -67,7 +65,7 @@ def rates(
             "presets": known,
             "custom": selection.channel is not None
             or all((item.start, item.end) != (selection.start, selection.end) for item in known),
-            "all_channels": _channels(session, screen),
+            "all_channels": _channels(screen, so_far.channels),
             "rows": _rows(screen, figures, selection),
             "preliminary": _preliminary(screen, figures["total"], selection),
             "provisional": desk_is_provisional(
@@ -152,13 +150,7 @@ def _times(screen: Screen, seconds: Mapping[str, float | None]) -> str:
     return " / ".join(parts) if any(value is not None for value in seconds.values()) else "–"
 
 
-def _channels(session: Session, screen: Screen) -> list[dict[str, str]]:
-    kinds = session.scalars(
-        select(Consultation.channel)
-        .where(Consultation.library_id == screen.library.id)
-        .distinct()
-        .order_by(Consultation.channel)
-    )
+def _channels(screen: Screen, kinds: Sequence[str]) -> list[dict[str, str]]:
     return [{"kind": kind, "name": screen.channel_name(kind)} for kind in kinds]
 
 

@@ -28,9 +28,10 @@ MOST_READ = 100_000  # consultations; beyond that, what must read them all is as
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Everything that a library has received so far: settled days summed, the others one by one."""
+    """Everything received so far: settled days summed, the others one by one."""
 
-    total: Block
+    channels: Sequence[str]  # of the library
+    total: Block  # of the selection's channel, or of all
     live: Sequence[Case]
 
     @property
@@ -40,19 +41,23 @@ class Standing:
 
 
 def standing(session: Session, screen: Screen, selection: Selection) -> Standing:
-    """What the channel of the selection has received, whatever the period."""
-    once = read(session, screen.library, at=screen.now, channel=selection.channel)
+    """What the library has received, whatever the period."""
+    once = read(session, screen.library, at=screen.now)
     found = tally(
         session,
         screen.library,
         at=screen.now,
-        channel=selection.channel,
-        keys=lambda name, day: ("all",),
+        keys=lambda name, day: (name,),
         times=False,
         by_day=False,
         reading=once,
     )
-    return Standing(found.get("all") or Block(screen.now), once.live)
+    wanted = [selection.channel] if selection.channel else sorted(found)
+    total = Block(screen.now)
+    for name in wanted:
+        total.add_block(found.get(name) or Block(screen.now))
+    live = [case for case in once.live if selection.channel in (None, case.channel)]
+    return Standing(sorted(found), total, live)
 
 
 def backlog(screen: Screen, selection: Selection, so_far: Standing) -> dict[str, Any]:
