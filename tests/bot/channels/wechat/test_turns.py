@@ -145,3 +145,68 @@ def test_after_the_window_the_answer_waits_for_the_patron(intake, reader, consul
 
     assert "在三楼地方文献室。" in reader.screen[-1].text
     assert consultations()[0].feedback_at == clock()
+
+
+# --- accounts that may only answer ---------------------------------------------------------
+
+
+@pytest.fixture
+def only_answering(intake, account):
+    intake.channel = account(passive_only="true")
+    return intake
+
+
+def test_a_first_answer_that_took_too_long_is_served_on_the_platforms_retry(
+    only_answering, platform, reader, consultations, clock
+):
+    slow = iter([6, 0, 0, 0])  # seconds; WeChat waits for five
+
+    class Slow:
+        def __call__(self, call):
+            answer = only_answering(call)
+            clock.advance(seconds=next(slow))
+            return answer
+
+    reader.webhook = Slow()
+
+    exchange = reader.says("怎么续借")
+
+    assert exchange.statuses == (None, 200)
+    assert exchange.reply is not None
+    assert "续借" in exchange.reply
+    assert len(consultations()) == 1
+
+
+def test_a_late_answer_waits_for_the_next_contact_and_nothing_is_pushed(
+    only_answering, platform, reader, consultations, clock
+):
+    reader.says("县志在哪里？")
+    clock.advance(hours=0.5)
+    only_answering.answers(consultations()[0], "在三楼地方文献室。")
+    only_answering.works()
+    assert platform.calls == []
+    assert consultations()[0].feedback_at is None
+
+    exchange = reader.says("有消息吗")
+
+    assert "在三楼地方文献室。" in exchange.reply
+    assert consultations()[0].feedback_at == clock()
+    assert platform.calls == []
+
+
+def test_taps_in_a_menu_open_one_minute_and_typed_words_two_days(
+    intake, platform, reader, consultations, clock
+):
+    reader.clicks("/person")
+    asked = consultations()
+    clock.advance(seconds=90)
+    intake.answers(asked[0], "请到三楼。")
+    assert len(platform.calls) == 0  # the minute is over: not even tried
+    assert consultations()[0].feedback_at is None
+
+    reader.says("县志在哪里？")
+    reader.clicks("/none")
+    clock.advance(hours=1)
+    intake.answers(consultations()[0], "在地方文献室。")
+
+    assert "在地方文献室。" in reader.screen[-1].text  # within the typed message's two days
