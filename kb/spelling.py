@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache
 
 from rapidfuzz.distance import OSA
@@ -23,6 +24,17 @@ _SYLLABLE = 4  # letters from which a Vietnamese word is mended: shorter ones ar
 _LONG = 8  # letters from which two slips are forgiven
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What does not depend on one library's own texts."""
+
+    meant: Counter[str]
+    vietnamese: Counter[str]
+    known: frozenset[str]
+    pairs: frozenset[str]  # of Chinese characters that occur together
+    terms: dict[str, list[tuple[str, str]]]
+
+
 class Spelling:
     """Knows the words and pairs of characters that occur; mends those that almost do."""
 
@@ -33,23 +45,17 @@ class Spelling:
 
         What occurs in `others` is known too, and left alone.
         """
-        self._meant: Counter[str] = Counter()
-        self._vietnamese: Counter[str] = Counter()
-        known_pairs: set[str] = set()
-        self._terms: dict[str, list[tuple[str, str]]] = {}
+        shared = _shared(tuple(terms), tuple(others))
+        self._terms = shared.terms
+        self._usual_pairs = shared.pairs
+        self._meant = Counter(shared.meant)
+        self._vietnamese = Counter(shared.vietnamese)
+        pairs: set[str] = set()
         for text in texts:
-            self._learn(text, self._meant, known_pairs)
+            _learn(text, self._meant, pairs)
             self._vietnamese.update(_vietnamese(text))
-        for term in terms:
-            self._learn(term, self._meant, known_pairs)
-        for pair in sorted(known_pairs.intersection(_pairs_of(terms))):
-            for at, sound in enumerate(sounds(pair)):
-                self._terms.setdefault(f"{at}{sound}{pair[1 - at]}", []).append((pair, pair[at]))
-        known = Counter(self._meant)
-        for text in others:
-            self._learn(text, known, known_pairs)
-            self._vietnamese.update(_vietnamese(text))
-        self._known, self._known_pairs = frozenset(known), frozenset(known_pairs)
+        self._known = shared.known.union(self._meant)
+        self._own_pairs = frozenset(pairs - shared.pairs)
         self._words = sorted(word for word in self._meant if len(word) >= _SHORTEST)
         self._prepare()
 
@@ -73,10 +79,10 @@ class Spelling:
         pairs: set[str] = set()
         words: Counter[str] = Counter()
         for text in texts:
-            self._learn(text, words, pairs)
+            _learn(text, words, pairs)
         other._meant = self._meant + words
         other._known = self._known | set(words)
-        other._known_pairs = self._known_pairs | pairs
+        other._own_pairs = self._own_pairs | (pairs - self._usual_pairs)
         long = {word for word in words if len(word) >= _SHORTEST}
         other._words = sorted({*self._words, *long})
         other._vietnamese = self._vietnamese + Counter(
@@ -84,14 +90,6 @@ class Spelling:
         )
         other._prepare()
         return other
-
-    @staticmethod
-    def _learn(text: str, words: Counter[str], pairs: set[str]) -> None:
-        for token in tokens(text):
-            if is_han(token):
-                pairs.update(_pairs(token))
-            elif token.isascii() and token.isalpha():
-                words[token] += 1
 
     def _latin(self, word: str) -> str:
         """The word, or the known word that was most likely meant."""
@@ -114,6 +112,9 @@ class Spelling:
         ]
         best = min(found)
         return best[-1] if len(word) > _SHORTEST or not best[1] else word
+
+    def _is_usual(self, pair: str) -> bool:
+        return pair in self._usual_pairs or pair in self._own_pairs
 
     def _apart(self, word: str) -> str:
         """Two known words that were typed without the space between them, or the word."""
@@ -152,13 +153,40 @@ class Spelling:
             if character in _COMMON:
                 continue
             before, after = run[at - 1 : at], run[at + 1 : at + 2]
-            if before + character in self._known_pairs or character + after in self._known_pairs:
+            if self._is_usual(before + character) or self._is_usual(character + after):
                 continue
             for sound in sounds(character):
                 meant = self._terms.get(f"1{sound}{before}") or self._terms.get(f"0{sound}{after}")
                 if meant and len(meant) == 1:
                     characters[at] = meant[0][1]
         return "".join(characters)
+
+
+def _learn(text: str, words: Counter[str], pairs: set[str]) -> None:
+    for token in tokens(text):
+        if is_han(token):
+            pairs.update(_pairs(token))
+        elif token.isascii() and token.isalpha():
+            words[token] += 1
+
+
+@lru_cache(maxsize=16)
+def _shared(terms: tuple[str, ...], others: tuple[str, ...]) -> _Shared:
+    """What the same terms and other texts teach; most libraries share it."""
+    meant: Counter[str] = Counter()
+    pairs: set[str] = set()
+    for term in terms:
+        _learn(term, meant, pairs)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for pair in sorted(_pairs_of(terms)):
+        for at, sound in enumerate(sounds(pair)):
+            found.setdefault(f"{at}{sound}{pair[1 - at]}", []).append((pair, pair[at]))
+    known = Counter(meant)
+    vietnamese: Counter[str] = Counter()
+    for text in others:
+        _learn(text, known, pairs)
+        vietnamese.update(_vietnamese(text))
+    return _Shared(meant, vietnamese, frozenset(known), frozenset(pairs), found)
 
 
 def _vietnamese(text: str) -> list[str]:

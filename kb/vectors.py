@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
+from sys import intern
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,8 @@ class Vocabulary:
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         """`names` are features behind the letter of their kind, in the order of their numbers."""
-        self.number = {name: at for at, name in enumerate(names)}
+        # Interned: thousands of libraries in one process share most of their features.
+        self.number = {intern(name): at for at, name in enumerate(names)}
         self.kinds = np.array([_PLACE[name[0]] for name in names], np.int8)
 
     def __len__(self) -> int:
@@ -76,7 +78,7 @@ class Vocabulary:
                         if not grow:
                             missed += 1
                             continue
-                        at = number[name] = len(number)
+                        at = number[intern(name)] = len(number)
                     numbers.append(at)
                     values.append(1.0 if count == 1 else 1.0 + log(count))
                 if missed and kind in (WORD, HAN):
