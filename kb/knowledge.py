@@ -91,7 +91,7 @@ class KnowledgeBase:
         return cls(entries, concepts=concepts, cache=cache, owner="file", meaning=meaning)
 
     @cached_property
-    def _decided(self) -> dict[tuple[str, str | None], Decision]:
+    def _decided(self) -> dict[tuple[str, str | None, tuple[tuple[str, str], ...]], Decision]:
         """The decisions of late: menus send the same words again, and so do many patrons."""
         return {}
 
@@ -150,15 +150,14 @@ class KnowledgeBase:
 
     def ask(self, text: str, *, lang: str | None = None, context: Context = ()) -> Decision:
         """What to do with a patron's question. `context` holds (role, text), oldest first."""
-        if context or len(text) > _SHORT:
-            return self._decide(text, lang, context)
-        decided = self._decided
-        decision = decided.get((text, lang))
+        asked = (text, lang, tuple(context))
+        decision = self._decided.get(asked)
         if decision is None:
-            decision = self._decide(text, lang, ())
-            if len(decided) >= _REMEMBERED:
-                decided.clear()
-            decided[text, lang] = decision
+            decision = self._decide(text, lang, context)
+            if len(text) <= _SHORT:
+                if len(self._decided) >= _REMEMBERED:
+                    self._decided.clear()
+                self._decided[asked] = decision
         return decision
 
     def _decide(self, text: str, lang: str | None, context: Context) -> Decision:

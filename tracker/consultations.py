@@ -44,6 +44,17 @@ RECENT = 3  # of a conversation, among which the one that takes a message is loo
 EXCLUSION_REASONS = ("spam", "test", "probe", "non_question")
 CORRECTABLE = ("topic", "language", "directional", "read_scale")
 FACTS = tuple(field.name for field in fields(Facts))
+_RECENT = (
+    select(Consultation)
+    .where(
+        Consultation.library_id == bindparam("library"),
+        Consultation.conversation_id == bindparam("conversation"),
+        Consultation.status.not_in((Status.WITHDRAWN, Status.EXCLUDED, Status.MERGED)),
+    )
+    .order_by(Consultation.received_at.desc(), Consultation.id.desc())
+    .limit(RECENT)
+)
+_RECENT_LOCKED = _RECENT.with_for_update().execution_options(populate_existing=True)
 _TIMEZONE = select(Library.timezone).where(Library.id == bindparam("library"))
 
 # What undoes what: at one and the same instant, the later told must also come later.
@@ -148,19 +159,9 @@ def open_for(
     hours ago, even if closed since; or one that the bot answered at most 24 hours ago.
     `lock`: keep its row from others until the commit, because something will be added to it.
     """
-    recent = (
-        select(Consultation)
-        .where(
-            Consultation.library_id == library_id,
-            Consultation.conversation_id == conversation_id,
-            Consultation.status.not_in((Status.WITHDRAWN, Status.EXCLUDED, Status.MERGED)),
-        )
-        .order_by(Consultation.received_at.desc(), Consultation.id.desc())
-        .limit(RECENT)
-    )
-    if lock:
-        recent = recent.with_for_update().execution_options(populate_existing=True)
-    candidates = session.scalars(recent).all()
+    named = {"library": library_id, "conversation": conversation_id}
+    recent = _RECENT_LOCKED if lock else _RECENT
+    candidates = session.scalars(recent, named).all()
     if lock:
         memory_of(session).locked.update(item.id for item in candidates)
     return next((item for item in candidates if _takes_messages(item, now)), None)
