@@ -41,6 +41,7 @@ from tracker.models import Library
 
 POLL_SECONDS = 0.5
 SHORT_REST_SECONDS = 0.02
+TROUBLED_REST_SECONDS = 3.0
 SLOTS = 32  # messages on their way at the same time, of them few for one account (bot.delivery)
 STOP_SECONDS = 6
 BATCH = 100
@@ -114,12 +115,14 @@ class Worker:
     def run(self) -> None:
         """Round after round until told to stop."""
         while not self._stopping.is_set():
-            self._guarded("pull", self.pulls.round)
+            is_well = self._guarded("pull", self.pulls.round)
             self._guarded("staffrooms", self.staffrooms.round)
             self._guarded("deliver", self.deliver)
             for chore in self._chores:
                 self._run_when_due(chore)
             self._state.measures.worker_seen.set_to_current_time()
+            if not is_well:  # the database is away, most likely
+                self._stopping.wait(TROUBLED_REST_SECONDS)
             self._rest()
         for _ in range(SLOTS):  # wait for what is on its way
             self._slots.acquire(timeout=STOP_SECONDS / SLOTS)
@@ -138,14 +141,16 @@ class Worker:
             chore.next_at = now + chore.every
             self._guarded(chore.name, chore.do)
 
-    def _guarded(self, name: str, do: Callable[[], object]) -> None:
+    def _guarded(self, name: str, do: Callable[[], object]) -> bool:
         """One chore that fails must not stop the others, nor this one's next round."""
         try:
             do()
+            return True
         except (SQLAlchemyError, RefdeskError, OSError) as error:
             log_problem(f"{name}_failed", error)
         except Exception as error:  # noqa: BLE001 - a worker that is gone helps nobody
             log_problem(f"{name}_failed_unexpectedly", error)
+        return False
 
     # --- delivery ------------------------------------------------------------------------
 
