@@ -125,6 +125,7 @@ def test_the_platforms_windows_are_the_declared_ones():
         "CLICK": (60, 3),
         "follow": (60, 3),
         "SCAN": (60, 3),
+        "subscribe_msg_popup_event": (None, 1),  # consent to one notice
     }
 
 
