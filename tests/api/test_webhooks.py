@@ -9,12 +9,19 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from api.accounts import account_named, add_account
+from api.app import create_state
 from api.db import Database
+from api.settings import Settings
 from api.state import State
+from api.webhooks import take_push
+from bot.channels.base import Refused
+from bot.messages import WebhookRequest
 from bot.models import Conversation, Inbox, Outbox
 from tests.api.conftest import Libraries
 from tests.conftest import StandingClock
+from tests.fakes.stages import STAGES
 from tests.fakes.wechat import Credentials
+from tests.fakes.weibo import Weibo
 from tracker.models import Consultation, Library
 
 WEBHOOK = "/webhooks/rest/webhook"
@@ -215,3 +222,44 @@ def test_ten_messages_of_a_new_patron_at_once_make_one_conversation(
 
     assert counted(database, Conversation) == 1
     assert counted(database, Inbox) == 10
+
+
+# --- signatures that do not cover the body ------------------------------------------------
+
+
+def test_a_captured_signature_carries_no_second_body_in_another_process_either(
+    state: State,
+    settings: Settings,
+    libraries: Libraries,
+    database: Database,
+    clock: StandingClock,
+) -> None:
+    weibo = Weibo(clock)
+    with database.transaction() as session:
+        add_account(
+            session,
+            session.get_one(Library, libraries.north),
+            kind="weibo",
+            name="main",
+            values=STAGES["weibo"].account(weibo),
+            keyring=state.keyring,
+            now=clock(),
+        )
+    calls: list[Any] = []
+    weibo.patron(5004003002, lambda call: (calls.append(call), (200, b""))[1]).says("县志在哪里？")
+    genuine = calls[0]
+    changed = genuine.body.replace("县志".encode(), "校园卡".encode())
+    other = create_state(settings, clock=clock, database=database, knowledge=state.knowledge)
+
+    def post(to: State, body: bytes) -> int:
+        sent = WebhookRequest("POST", genuine.query, genuine.headers, body)
+        try:
+            return take_push(to, "weibo", "main", sent).status
+        except Refused as refusal:
+            return refusal.status
+
+    assert post(state, genuine.body) == 200
+    assert post(other, changed) == 403
+    assert post(other, genuine.body) == 200
+    assert counted(database, Inbox) == 1
+    other.channels.close()
