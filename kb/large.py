@@ -104,15 +104,17 @@ class Segment:
         rare = ends - begins <= most
         if not rare.any():
             rare[:] = True
-        parts = [
-            (self.rows[begin:end], self.values[begin:end] * value)
-            for begin, end, value in zip(begins[rare], ends[rare], values[rare], strict=True)
-        ]
-        if not parts:
+        spans = list(zip(begins[rare].tolist(), ends[rare].tolist(), strict=True))
+        if not spans:
             return np.zeros(len(self), np.float32)
-        rows = np.concatenate([part[0] for part in parts])
-        shares = np.concatenate([part[1] for part in parts])
-        return np.bincount(rows, shares, len(self)).astype(np.float32)
+        starts = np.zeros(len(spans) + 1, np.int32)
+        np.cumsum([end - begin for begin, end in spans], out=starts[1:])
+        # Set by hand: what SciPy would check costs more than the product.
+        looked_up = sparse.csc_matrix((len(self), len(spans)), dtype=np.float32)
+        looked_up.data = np.concatenate([self.values[begin:end] for begin, end in spans])
+        looked_up.indices = np.concatenate([self.rows[begin:end] for begin, end in spans])
+        looked_up.indptr = starts
+        return np.asarray(looked_up @ values[rare], np.float32)
 
 
 class LargeMatcher:
