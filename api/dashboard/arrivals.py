@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from api.dashboard.figures import judged
 from api.dashboard.period import Selection
 from api.screens import Screen
-from tracker.rates import too_few
 from tracker.stats import Reading
 from tracker.trends import arrivals, by_topic
 
@@ -34,11 +34,7 @@ def bot_lines(
     return [
         {
             "name": screen.text(f"manage.bot.{name}"),
-            "value": (
-                screen.text("manage.too_few")
-                if whole and too_few(whole)
-                else (reader.percent(part, whole))
-            ),
+            "value": judged(reader, part, whole),
             "of": screen.text(
                 "manage.of_plain", within=reader.number(part), matured=reader.number(whole)
             ),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.dashboard.period import Selection
+from api.i18n import Reader
 from tracker.rates import too_few
 
 
@@ -42,6 +43,13 @@ class Figure:
     @property
     def rate_x(self) -> float:
         return round(min(max(self.percent - 0.6, 0), 98.8), 2)
+
+
+def judged(reader: Reader, part: int, whole: int) -> str:
+    """A share in percent; nothing of nothing, and too few to judge, are said in words."""
+    if whole and too_few(whole):
+        return reader.text("manage.too_few")
+    return reader.percent(part, whole)
 
 
 def figure(block: Mapping[str, Any], name: str, selection: Selection, **filters: str) -> Figure:

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from api.auth import Manager
+from api.dashboard.figures import judged
 from api.dashboard.period import Period, Selection, chosen
 from api.screens import Screen, reading
 from tracker import handling
@@ -77,11 +78,8 @@ def _shares(
         {**row, "note": note, "address": selection.address("/manage/cases", figure=figure)}
         for row, note, figure in zip(found, notes, addresses, strict=True)
     ]
-    return rows + [_audited(session, screen, name) for name in _samples(session, screen)]
-
-
-def _samples(session: Session, screen: Screen) -> list[str]:
-    return [sample.name for sample in samples(session, screen.library.id)[:1]]
+    latest = samples(session, screen.library.id)[:1]
+    return rows + [_audited(session, screen, sample.name) for sample in latest]
 
 
 def _audited(session: Session, screen: Screen, name: str) -> dict[str, Any]:
@@ -102,9 +100,7 @@ def _share(
         interval = f"{low}–{high}"
     return {
         "name": screen.text(f"handling.{name}"),
-        "rate": screen.text("manage.too_few")
-        if whole > 0 and too_few(whole)
-        else (reader.percent(part, whole)),
+        "rate": judged(reader, part, whole),
         "of": screen.text(
             "manage.of_plain", within=reader.number(part), matured=reader.number(whole)
         ),
