@@ -1,11 +1,14 @@
 """What an evaluation shows beside its figures: confusions, two curves, a comparison of two runs."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from kb.errors import BadFile
 from kb.evaluate import Query
 from kb.scores import reliability
 
@@ -101,6 +104,43 @@ def risk_coverage(
         wrong += _best(predictions[at]) not in fine
         curve.append((count / len(order), wrong / count))
     return curve
+
+
+def read_predictions(path: Path, queries: Sequence[Query]) -> list[Prediction]:
+    """The predictions that an earlier run wrote for the same questions. Raises BadFile."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        found = [json.loads(line) for line in lines if line.strip()]
+        texts = [line["text"] for line in found]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadFile(path, [f"no predictions: {error}"]) from error
+    if texts != [query.text for query in queries]:
+        raise BadFile(path, ["these are predictions for other questions"])
+    return found
+
+
+def write_report(
+    folder: Path,
+    queries: Sequence[Query],
+    predictions: Sequence[Prediction],
+    before: Sequence[Prediction] | None = None,
+) -> list[Path]:
+    """Confusions, two curves and, beside an earlier run, what changed; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "confusions.json": _json(confusions(queries, predictions)),
+        "reliability.svg": reliability_svg(queries, predictions),
+        "risk-coverage.svg": risk_coverage_svg(queries, predictions),
+    }
+    if before is not None:
+        texts["changes.json"] = _json(compare(queries, before, predictions))
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def _json(rows: Sequence[Confusion] | Sequence[Change]) -> str:
+    return json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=1) + "\n"
 
 
 def _top(prediction: Prediction) -> float:

@@ -162,6 +162,12 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="Write one line per question to this file.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write confusions and curves to this folder.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Predictions of an earlier run, to report what changed.")
+    ] = None,
     library: LibrarySlug = None,
     as_json: AsJson = False,
 ) -> None:
@@ -171,8 +177,10 @@ def evaluate(
     """
     from kb.evaluate import evaluate as score
     from kb.evaluate import read_queries, write_predictions
+    from kb.reports import read_predictions, write_report
 
     asked = read_queries(readable(queries))
+    before = read_predictions(readable(against), asked) if against is not None else None
     started = time.perf_counter()
     knowledge = open_knowledge(kb, library)
     fit_seconds = time.perf_counter() - started
@@ -180,6 +188,8 @@ def evaluate(
         found = score(asked, knowledge, fit_seconds=fit_seconds, progress=advance)
     if predictions is not None:
         write_predictions(predictions, found.predictions)
+    if report is not None:
+        write_report(report, asked, found.predictions, before)
     if as_json:
         print_json(found.scores)
     else:

@@ -1,12 +1,18 @@
+import json
+
+import pytest
 from defusedxml import ElementTree
 
-from kb.evaluate import query_from_document
+from kb.errors import BadFile
+from kb.evaluate import query_from_document, write_predictions
 from kb.reports import (
     compare,
     confusions,
+    read_predictions,
     reliability_svg,
     risk_coverage,
     risk_coverage_svg,
+    write_report,
 )
 
 QUERIES = [
@@ -59,3 +65,30 @@ def test_the_pictures_are_svg_without_styles_or_scripts():
         }
         assert "polyline" in names
         assert not names & {"style", "script"}
+
+
+def test_a_report_is_a_folder_of_confusions_curves_and_changes(tmp_path):
+    run = [{"text": query.text, **line} for query, line in zip(QUERIES, RUN, strict=True)]
+    write_predictions(tmp_path / "before.jsonl", run)
+    before = read_predictions(tmp_path / "before.jsonl", QUERIES)
+    after = [*run[:1], {**run[1], "candidates": [{"entry": "x", "probability": 0.7}]}, *run[2:]]
+
+    written = write_report(tmp_path / "report", QUERIES, after, before)
+
+    assert [path.name for path in written] == [
+        "confusions.json",
+        "reliability.svg",
+        "risk-coverage.svg",
+        "changes.json",
+    ]
+    [change] = json.loads(written[-1].read_text(encoding="utf-8"))
+    assert (change["text"], change["was_right"], change["is_right"]) == ("b", False, True)
+
+
+@pytest.mark.parametrize("text", ["nonsense", '{"no": "text"}', '{"text": "another question"}'])
+def test_predictions_of_other_questions_are_refused(tmp_path, text):
+    path = tmp_path / "before.jsonl"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(BadFile):
+        read_predictions(path, QUERIES)
