@@ -26,6 +26,7 @@ from api.errors import RefdeskError, UnreadableSecret
 from api.logs import log_problem
 from api.spool import Kept, Record, Spool
 from bot.models import ChannelAccount
+from bot.replays import OwnMemory
 
 AWAY_SECONDS = 1.0  # after a failure, until the database is asked again
 REPLAY_SECONDS = 1.0
@@ -70,6 +71,7 @@ class Standby:
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spool = spool
+        self.signatures = OwnMemory()
         self._database = database
         self._file = folder / _FILE
         self._keyring = keyring

@@ -145,8 +145,12 @@ def _check_replay(state: State, account: ChannelAccount, once: OneBody, now: dat
         with state.database.transaction() as session:
             return replays.admits(session, account, once, now=now)
 
-    admitted = state.standby.tried(ask)  # while the database is away, the channel's memory counts
-    if admitted is not None and not admitted.result:
+    shared = state.standby.tried(ask)
+    if shared is not None:
+        admitted = shared.result
+    else:  # while the database is away, what this process has seen counts
+        admitted = state.standby.signatures.admits(account, once, now=now)
+    if not admitted:
         raise Refused("this signature came with another message before")
 
 

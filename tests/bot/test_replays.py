@@ -31,3 +31,19 @@ def test_it_is_forgotten_when_it_can_be_replayed_no_longer(session, library):
 
     replays.forget(session, now=MONDAY_10 + replays.KEPT_FOR + timedelta(seconds=1))
     assert session.scalar(select(func.count()).select_from(SeenSignature)) == 0
+
+
+def test_one_process_remembers_by_itself_while_the_database_is_away(session, library):
+    account = account_of(session, library, "weibo")
+    memory = replays.OwnMemory(kept=3)
+
+    def admits(signature, digest, now=MONDAY_10):
+        return memory.admits(account, OneBody(signature, digest), now=now)
+
+    assert admits("s", "first")
+    assert admits("s", "first")
+    assert not admits("s", "second")
+    assert admits("s", "second", MONDAY_10 + replays.KEPT_FOR + timedelta(seconds=1))
+    for number in range(10):
+        assert admits(f"s{number}", "body")
+    assert len(memory._digests) == 3

@@ -100,6 +100,9 @@ def test_ten_thousand_forgeries_change_nothing_that_is_heard(
             assert outcome.status in {400, 403, 405, 413}
             refused += 1
         else:
+            if outcome.one_body not in (None, genuine.one_body):
+                refused += 1  # by the core: this signature came with another body
+                continue
             assert outcome.messages in ((), genuine.messages)
             assert outcome.waiting in ((), genuine.waiting)
             assert outcome.from_staff == outcome.undelivered == outcome.arrived == ()

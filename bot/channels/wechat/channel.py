@@ -29,7 +29,6 @@ from bot.channels.wechat import console, reading, service, shaping
 from bot.channels.wechat.account import Account
 from bot.channels.wechat.crypto import CannotDecrypt, Envelope, matches, signature
 from bot.channels.wechat.forwarding import Forwarder
-from bot.channels.wechat.replays import SeenRequests
 from bot.channels.wechat.service import MENU_REFUSED, CustomerService
 from bot.messages import Inbound, OneBody, Received, Reply, WebhookRequest, WebhookResponse
 
@@ -97,7 +96,6 @@ class WeChat:
             Envelope(key, self._account.app_id) for key in self._account.encoding_aes_keys
         )
         self._service = CustomerService(self._account, http=http, tokens=tokens)
-        self._seen = SeenRequests()
         target = self._account.forwarding
         self._forwarder = Forwarder(target, self._account.app_id, http) if target else None
 
@@ -112,7 +110,7 @@ class WeChat:
             raise Refused("the message is too large")
         if request.query.get("encrypt_type") == "aes" or "msg_signature" in request.query:
             return self._receive_sealed(request)
-        return self._receive_plain(request, now=now)
+        return self._receive_plain(request)
 
     def acknowledge(
         self, received: Received, replies: Sequence[Reply], *, at: datetime
@@ -251,13 +249,10 @@ class WeChat:
                 refusal = str(error)
         raise Refused(refusal)
 
-    def _receive_plain(self, request: WebhookRequest, *, now: datetime) -> Received:
+    def _receive_plain(self, request: WebhookRequest) -> Received:
         if not self._account.plaintext:
             raise Refused("this account accepts encrypted messages only (safe mode)")
         expected = self._check_plain_signature(request.query)
-        if not self._seen.admits(expected, request.body, now=now):
-            raise Refused("this signature came with another message before")
-        # Its own memory is this process's; the core's is everybody's.
         once = OneBody(expected.decode(), hashlib.sha256(request.body).hexdigest())
         return replace(self._read(request.body, {}), one_body=once)
 
