@@ -2,8 +2,8 @@
 
 One file holds what waits of one conversation, one sealed line a message, so that nothing of a
 patron lies open and their messages are replayed in their order. The file's name is a keyed
-hash. Several processes of one machine share the folder; a lock on each file keeps a writer and
-whoever replays apart.
+hash. Several processes of one machine share the folder. Whoever replays renames the file first:
+a webhook never waits for a replay, and what comes meanwhile waits in a file of its own.
 """
 
 import fcntl
@@ -33,6 +33,7 @@ from bot.models import ChannelAccount
 Kept = Inbound | Waiting | StaffMessage | Undelivered | Arrived
 _ABOUT = "spool"
 _ENDING = ".wait"
+_TAKEN = ".taking"  # being replayed: before the file that waits
 _GIVEN_UP = ".lost"  # even a librarian could not be given it; an operator looks at it
 _KINDS: dict[str, type[Any]] = {
     each.__name__: each for each in (Inbound, Waiting, StaffMessage, Undelivered, Arrived)
@@ -113,7 +114,9 @@ class Spool:
 
     def holds(self, lane: str) -> bool:
         """Whether something waits there already: what comes now must wait behind it."""
-        return (self._folder / f"{lane}{_ENDING}").exists()
+        waiting = self._folder / f"{lane}{_ENDING}"
+        # In this order: what is renamed between the two looks is found by the second.
+        return waiting.exists() or waiting.with_suffix(_TAKEN).exists()
 
     def put(self, account: ChannelAccount, what: Kept, *, now: datetime) -> None:
         """Keep it: on the disk when this returns. Raises SpoolFull."""
@@ -129,7 +132,7 @@ class Spool:
         if not self._folder.is_dir():
             return []
         found = []
-        for path in self._folder.glob(f"*{_ENDING}"):
+        for path in (*self._folder.glob(f"*{_TAKEN}"), *self._folder.glob(f"*{_ENDING}")):
             try:
                 found.append((path.stat().st_mtime_ns, path))
             except FileNotFoundError:  # another process has replayed it
@@ -144,18 +147,22 @@ class Spool:
         """
         count = 0
         with self._replaying:
-            for path in self.waiting():
-                count += self._replay_file(path, take)
+            for lane in dict.fromkeys(path.stem for path in self.waiting()):
+                path = self._folder / f"{lane}{_TAKEN}"
+                if path.exists() or _renamed(path.with_suffix(_ENDING), path):
+                    count += self._replay_file(path, take)
         return count
 
     def erase(self, lane: str) -> bool:
         """Remove what waits of a patron; returns whether there was anything."""
-        path = self._folder / f"{lane}{_ENDING}"
-        with _opened(path, create=False) as file:
-            if file is None:
-                return False
-            path.unlink()
-        return True
+        found = False
+        for ending in (_ENDING, _TAKEN):
+            path = self._folder / f"{lane}{ending}"
+            with _opened(path, create=False) as file:
+                if file is not None:
+                    path.unlink()
+                    found = True
+        return found
 
     def _named(self, account_id: int, rest: str) -> str:
         return self._keyring.sign("spool", f"{account_id} {rest}")[:40]
@@ -215,9 +222,28 @@ def _opened(path: Path, *, create: bool, wait: bool = True) -> Iterator[BinaryIO
             except BlockingIOError:
                 yield None
                 return
-            if os.fstat(file.fileno()).st_nlink:  # else it was replayed while we waited
+            if _is_at(path, file):  # else it was taken away while we waited
                 yield file
                 return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _renamed(waiting: Path, taken: Path) -> bool:
+    """Take what waits, so that nothing more is added to it; whether there was anything.
+
+    Never over a file that another process replays: it would be lost.
+    """
+    with _opened(waiting, create=False, wait=False) as file:
+        if file is None or taken.exists():
+            return False
+        waiting.rename(taken)
+    return True
 
 
 def _whole_lines(file: BinaryIO) -> int:

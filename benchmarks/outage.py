@@ -156,7 +156,7 @@ def _run(folder: Path, postgres: Any, rate: float, down: float) -> dict[str, Any
         "doubled": len(rows) - len(set(rows)),
         "out_of_order": sum(said != sorted(said) for said in by_patron.values()),
         "all_there_seconds_after_the_return": round(drained, 1),
-        "left_in_the_spool": len(list((folder / "spool").glob("*.wait"))),
+        "left_in_the_spool": len(list((folder / "spool").glob("*.[wt]a*"))),
     }
 
 

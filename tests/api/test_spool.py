@@ -174,6 +174,42 @@ def _write(spool: Spool, patron: str) -> None:
         spool.put(ACCOUNT, says(number, patron), now=MONDAY + timedelta(seconds=number))
 
 
+def test_a_webhook_never_waits_for_a_replay_and_comes_behind_it(spool: Spool) -> None:
+    spool.put(ACCOUNT, says(0), now=MONDAY)
+    lane = spool.lane(ACCOUNT, says(0))
+    seen: list[str] = []
+
+    def take(record: Record) -> bool:
+        assert isinstance(record.what, Inbound)
+        seen.append(record.what.text)
+        if len(seen) == 1:  # while the first is being taken, a second one comes
+            assert spool.holds(lane)
+            spool.put(ACCOUNT, says(1), now=MONDAY)
+            assert spool.holds(lane)
+        return True
+
+    spool.replay(take)
+    assert spool.holds(lane)
+    spool.replay(take)
+
+    assert seen == ["text 0", "text 1"]
+    assert not spool.holds(lane)
+
+
+def test_what_broke_off_is_taken_before_what_came_since(spool: Spool) -> None:
+    spool.put(ACCOUNT, says(0), now=MONDAY)
+
+    def breaks(record: Record) -> bool:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        spool.replay(breaks)
+    spool.put(ACCOUNT, says(1), now=MONDAY)
+
+    taken = [record.what for record in (*replayed(spool), *replayed(spool))]
+    assert taken == [says(0), says(1)]
+
+
 def test_a_patron_who_is_erased_is_erased_here_too(spool: Spool) -> None:
     spool.put(ACCOUNT, says(0, "a"), now=MONDAY)
     spool.put(ACCOUNT, says(0, "b"), now=MONDAY)
