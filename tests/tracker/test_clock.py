@@ -493,3 +493,47 @@ def test_negative_lengths_are_refused_and_nothing_is_due_at_once() -> None:
         calendar.due(sunday, -1)
     assert calendar.due(sunday, 0) == sunday
     assert calendar.open_seconds(sunday, sunday - timedelta(days=30)) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["8", ":30", "08:", "08:5", "08:300", "aa:30", "08:3x", "08:60", "8:30:00", "-8:30", "48:01"],
+)
+def test_what_is_no_time_is_refused_with_its_place(text: str) -> None:
+    for span in ([text, "17:00"], ["07:00", text]):
+        with pytest.raises(BadCalendar, match=f"[(]thu: '{text}' is not a time"):
+            Calendar.from_document(weekly_document({"thu": [span]}))
+
+
+def test_a_span_starts_on_its_date() -> None:
+    with pytest.raises(BadCalendar, match=r"[(]thu: a span starts before 24:00, not at 24:00[)]"):
+        Calendar.from_document(weekly_document({"thu": [["24:00", "25:00"]]}))
+
+
+@pytest.mark.parametrize(
+    ("span", "minutes"),
+    [
+        (["00:00", "48:00"], 2_880),
+        (["23:59", "24:00"], 1),
+        (["08:00", "08:00"], 1_440),
+        (["08:01", "08:00"], 1_439),
+        (["8:59", "09:00"], 1),
+    ],
+)
+def test_a_span_is_as_long_as_it_says(span: list[str], minutes: int) -> None:
+    calendar = Calendar.from_document(weekly_document({"thu": [span]}))
+    ((opened, shut),) = calendar.spans_on(date(2026, 3, 12))
+
+    assert shut - opened == timedelta(minutes=minutes)
+
+
+def test_the_last_version_may_be_the_first_with_hours() -> None:
+    versions = [
+        {"valid_from": "2020-01-01", "weekly": {}},
+        {"valid_from": "2030-01-01", "weekly": {"wed": [["09:00", "12:00"]]}},
+    ]
+    calendar = Calendar.from_document(desk_document(versions=versions))
+
+    assert calendar.next_opening_day_due(parse_instant("2026-03-10T09:00:00+08:00")) == (
+        parse_instant("2030-01-02T12:00:00+08:00")
+    )
