@@ -16,7 +16,7 @@ from kb.logistic import fit_logistic
 from kb.meaning import Meaning
 from kb.model import ANSWER_WEIGHT, C, Model
 from kb.reading import Reading
-from kb.vectors import Floats, Ints, Postings, Space, Vocabulary
+from kb.vectors import Floats, Ints, Postings, Space
 
 _NEAREST = 50  # old examples that are learned again, because a new entry may attract them
 
@@ -103,7 +103,7 @@ def _kinds(model: Model) -> Ints:
 
 def _grown(space: Space, additions: Sequence[Addition]) -> Space:
     """The space with the new features, each as rare as a feature can be."""
-    vocabulary = Vocabulary(list(space.vocabulary.number))
+    vocabulary = space.vocabulary.copy()
     readings = [reading for one in additions for reading in (*one.phrasings, *one.answers)]
     vocabulary.count(readings, grow=True)
     rarest = float(space.rarity.max(initial=1.0))
@@ -123,12 +123,12 @@ def _matrix(postings: Postings, width: int) -> sparse.csr_matrix:
 
 def _moved(coefficients: Floats, numbering: Sequence[int], replaced: set[int]) -> Floats:
     """The columns in the new order; new and replaced entries start from nothing."""
-    moved = np.zeros((len(coefficients), len(numbering) + 1), np.float32)
-    for new, old in enumerate(numbering):
-        if old >= 0 and new not in replaced:
-            moved[:, new] = coefficients[:, old]
-    moved[:, -1] = coefficients[:, -1]
-    return moved
+    before = np.array([*numbering, coefficients.shape[1] - 1])
+    fresh = before < 0
+    fresh[sorted(replaced)] = True
+    moved = np.take(coefficients, np.where(fresh, 0, before), axis=1)  # row by row: as it lies
+    moved[:, fresh] = 0.0
+    return np.asarray(moved, np.float32)
 
 
 def _learned(old: _Rows, new: _Rows, coefficients: Floats, labels: Ints, kinds: Ints) -> Floats:

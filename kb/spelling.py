@@ -68,7 +68,7 @@ class Spelling:
             for typed in typings(word):
                 self._typed.setdefault(typed, word)
         self._marked = sorted(self._vietnamese)
-        self._folded = sorted({fold_marks(word) for word in marked})
+        self._folded = sorted(set(map(_folded, marked)))
         self._folded_known = frozenset(self._folded)
         self.latin = lru_cache(maxsize=4_096)(self._latin)
         self.vietnamese = lru_cache(maxsize=4_096)(self._syllable)
@@ -194,6 +194,11 @@ def _vietnamese(text: str) -> list[str]:
     if not has_vietnamese_letter(text):
         return []
     return [token for token in tokens(text) if token.isalpha() and not is_han(token)]
+
+
+@lru_cache(maxsize=32_768)
+def _folded(word: str) -> str:
+    return fold_marks(word)
 
 
 def _pairs(run: str) -> list[str]:

@@ -1,12 +1,14 @@
 """Vietnamese typed letter by letter: keys of the Telex method that stayed letters."""
 
 import unicodedata
+from functools import lru_cache
 
 _TONES = {"\u0300": "f", "\u0301": "s", "\u0309": "r", "\u0303": "x", "\u0323": "j"}
 _SHAPES = {"ă": "aw", "â": "aa", "đ": "dd", "ê": "ee", "ô": "oo", "ơ": "ow", "ư": "uw"}
 
 
-def typings(word: str) -> set[str]:
+@lru_cache(maxsize=32_768)
+def typings(word: str) -> frozenset[str]:
     """How a word with marks looks when its tone key, or all its keys, stayed letters.
 
     "hạn" is typed "hanj" or "hajn"; "mượn" also "muwownj" or, by most hands, "muownj".
@@ -16,7 +18,7 @@ def typings(word: str) -> set[str]:
     late = {toneless + tone, shaped + tone, shaped.replace("uwow", "uow") + tone}
     if tone:
         late.add(toneless[: at + 1] + tone + toneless[at + 1 :])
-    return late - {word}
+    return frozenset(late - {word})
 
 
 def _without_tone(word: str) -> tuple[str, str, int]:

@@ -8,6 +8,7 @@ length, so that two texts are compared by the mean of the views that both have.
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import log
 from sys import intern
 
@@ -59,6 +60,12 @@ class Vocabulary:
         self.number = {intern(name): at for at, name in enumerate(names)}
         self.kinds = np.array([_PLACE[name[0]] for name in names], np.int8)
 
+    def copy(self) -> "Vocabulary":
+        """The same features, to which others may be added."""
+        other = Vocabulary()
+        other.number, other.kinds = dict(self.number), self.kinds
+        return other
+
     def __len__(self) -> int:
         return len(self.number)
 
@@ -85,7 +92,9 @@ class Vocabulary:
                     unknown[-1] += missed
             starts.append(len(numbers))
         if grow:
-            self.kinds = np.array([_PLACE[name[0]] for name in number], np.int8)
+            new = islice(number, len(self.kinds), None)
+            more = np.array([_PLACE[name[0]] for name in new], np.int8)
+            self.kinds = np.concatenate([self.kinds, more])
         return Counts(
             np.frombuffer(starts, np.int64),
             np.frombuffer(numbers, np.int32) if numbers else np.zeros(0, np.int32),
