@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, exists, func, insert, select
+from sqlalchemy import and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from tracker.clock import day_bounds, within_24h, zone
@@ -46,6 +46,7 @@ COUNTS = (
 )
 TOPIC_COUNTS = ("received", "bot_only", "handed_over", "answered_within")
 TICK = timedelta(microseconds=1)
+MOST_STRETCHES = 20  # of dirty days that one statement names
 
 
 def recompute_day(session: Session, library: Library, day: date) -> None:
@@ -196,24 +197,55 @@ def channels_asked(session: Session, libraries: Sequence[Library]) -> set[tuple[
         Rollup.library_id.in_(ids), Rollup.channel != WHOLE_DAY
     )
     found = {(row[0], row[1]) for row in session.execute(rolled.distinct())}
-    marks = (
-        select(DirtyDay.library_id, func.min(DirtyDay.day), func.max(DirtyDay.day))
-        .where(DirtyDay.library_id.in_(ids))
-        .group_by(DirtyDay.library_id)
-    )
-    zones = {library.id: library.timezone for library in libraries}
-    alike: dict[tuple[str, date, date], list[int]] = {}
-    for library_id, first, last in session.execute(marks):
-        alike.setdefault((zones[library_id], first, last), []).append(library_id)
-    for (timezone, first, last), owners in alike.items():
+    for (timezone, stretches), owners in _unrolled(session, libraries).items():
         tz = zone(timezone)
+        inside = [
+            and_(
+                Consultation.received_at >= day_bounds(first, tz)[0],
+                Consultation.received_at < day_bounds(last, tz)[1],
+            )
+            for first, last in stretches
+        ]
         fresh = select(Consultation.library_id, Consultation.channel).where(
-            Consultation.library_id.in_(owners),
-            Consultation.received_at >= day_bounds(first, tz)[0],
-            Consultation.received_at < day_bounds(last, tz)[1],
+            Consultation.library_id.in_(owners), or_(False, *inside)
         )
         found |= {(row[0], row[1]) for row in session.execute(fresh.distinct())}
     return found
+
+
+Stretches = tuple[tuple[date, date], ...]  # first and last days
+
+
+def _unrolled(
+    session: Session, libraries: Sequence[Library]
+) -> dict[tuple[str, Stretches], list[int]]:
+    """By time zone and dirty days, the libraries that have these."""
+    marks = (
+        select(DirtyDay.library_id, DirtyDay.day)
+        .where(DirtyDay.library_id.in_([library.id for library in libraries]))
+        .distinct()
+        .order_by(DirtyDay.library_id, DirtyDay.day)
+    )
+    days: dict[int, list[date]] = {}
+    for library_id, day in session.execute(marks):
+        days.setdefault(library_id, []).append(day)
+    found: dict[tuple[str, Stretches], list[int]] = {}
+    for library in libraries:
+        if library.id in days:
+            key = library.timezone, _stretches(days[library.id])
+            found.setdefault(key, []).append(library.id)
+    return found
+
+
+def _stretches(days: Sequence[date]) -> Stretches:
+    """The days as stretches without a gap; as one with gaps, where they are many."""
+    found: list[tuple[date, date]] = []
+    for day in days:
+        if found and found[-1][1] == day - timedelta(days=1):
+            found[-1] = found[-1][0], day
+        else:
+            found.append((day, day))
+    return tuple(found) if len(found) <= MOST_STRETCHES else ((days[0], days[-1]),)
 
 
 def wrong_days(session: Session, library: Library, days: Iterable[date]) -> list[date]:
