@@ -140,8 +140,8 @@ def _learned(old: _Rows, new: _Rows, coefficients: Floats, labels: Ints, kinds: 
         sparse.vstack([old.sparse[touched], new.sparse]).tocsr(),
         np.concatenate([old.dense[touched], new.dense]),
     )
-    every = np.concatenate([coefficients, np.zeros((len(new.dense), coefficients.shape[1]))])
-    every = every.astype(np.float32)
+    nothing = np.zeros((len(new.dense), coefficients.shape[1]), np.float32)
+    every = np.concatenate([coefficients, nothing])
     every[touched] = 0.0
     kernel = rows.likeness(rows)
     every[some] = fit_logistic(
@@ -150,6 +150,7 @@ def _learned(old: _Rows, new: _Rows, coefficients: Floats, labels: Ints, kinds: 
         every.shape[1],
         c=C,
         weights=np.where(kinds[some] == 1, ANSWER_WEIGHT, 1.0).astype(np.float32),
-        offset=rows.likeness(old) @ every[: len(likeness)],
+        # Turned round: what is transposed is copied, and these are few.
+        offset=old.likeness(rows).T @ every[: len(likeness)],
     )
     return every
