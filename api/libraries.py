@@ -89,7 +89,8 @@ def _check(slug: str, timezone: str, languages: Sequence[str]) -> None:
 
 def remove_library(session: Session, library: Library) -> None:
     """Remove a library with all that belongs to it, its knowledge base included."""
-    for table in KnowledgeModels.metadata.sorted_tables:
+    own = [table for table in KnowledgeModels.metadata.sorted_tables if "library_id" in table.c]
+    for table in own:  # what no library owns (vectors of words) belongs to all
         session.execute(table.delete().where(table.c.library_id == library.id))
     session.delete(library)
     session.flush()
