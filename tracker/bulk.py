@@ -45,6 +45,7 @@ EVENT_COLUMNS = (
 )
 _KEYS_PER_QUERY = 500
 _IDS_AT_ONCE = 10_000
+_COLLECT_EVERY = 16  # batches: what the statements themselves leave in cycles
 _DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 _facts_of = attrgetter(*FACTS)
 Item = TypeVar("Item")
@@ -103,9 +104,13 @@ class Inserts:
         self._thread = thread
         self._under_way: Future[None] | None = None
         self._ids: list[int] = []
+        self._batches = 0
 
     def start(self, consultations: Rows, events: Rows) -> None:
         """Insert a batch, on PostgreSQL without waiting for it."""
+        self._batches += 1
+        if self._batches % _COLLECT_EVERY == 0:
+            gc.collect()
         if self._thread is None:
             insert(self._session, "consultation", CONSULTATION_COLUMNS, consultations)
             insert(self._session, "event", EVENT_COLUMNS, events)
@@ -141,8 +146,8 @@ _NEXT_IDS = text(
 def filling(session: Session) -> Iterator[Inserts]:
     """What an import writes with; at the end every batch is in, or an error is raised.
 
-    Meanwhile Python does not look for cycles of forgotten objects: it would walk through each
-    batch over and over, and there are none in it.
+    Meanwhile Python does not look for cycles of forgotten objects by itself: it would walk
+    through each batch over and over, and there are none in it.
     """
     collects = gc.isenabled()
     gc.disable()
