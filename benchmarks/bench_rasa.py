@@ -104,10 +104,10 @@ class Comparison:
         light = [*FEATURES, {"name": "LogisticRegressionClassifier"}, FALLBACK]
         try:
             self.install()
-            ours, live = self.measure_ours()
-            theirs = self.measure_rasa("diet", diet)
-            quick = self.measure_rasa("light", light)
-            through = self.measure_actions(light)
+            ours, live = _told("refdesk", self.measure_ours())
+            theirs = _told("rasa_diet", self.measure_rasa("diet", diet))
+            quick = _told("rasa_light", self.measure_rasa("light", light))
+            through = _told("actions", self.measure_actions(light))
         finally:
             self.processes.stop()
         speed = ours["per_second"]
@@ -281,7 +281,7 @@ class Comparison:
         shutil.copytree(Path(bot.__file__).parent / "rasa", assistant)
         write_rasa(assistant / "data" / "faq.yml", self.entries)
         config = yaml.safe_load((assistant / "config.yml").read_text(encoding="utf-8"))
-        config["pipeline"] = pipeline
+        config |= {"pipeline": pipeline, "language": "en"}
         _write(assistant / "config.yml", config)
         actions, port = free_port(), free_port()
         url = f"http://127.0.0.1:{actions}/webhook"
@@ -331,6 +331,12 @@ def _english(entry: EntryData) -> EntryData:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
+
+
+def _told(name: str, figures: Any) -> Any:
+    """What has been measured so far: a run takes minutes."""
+    print(f"{name}: {figures}", file=sys.stderr, flush=True)
+    return figures
 
 
 def _shown(result: Result) -> dict[str, float]:
