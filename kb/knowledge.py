@@ -18,7 +18,7 @@ from kb.files import load_concepts, load_file
 from kb.large import LargeMatcher
 from kb.library import export_concepts, export_entries, knowledge_state
 from kb.matcher import Matcher
-from kb.meaning import WORDS, Meaning, SentenceMeaning
+from kb.meaning import WITHOUT, Meaning, SentenceMeaning
 from kb.sentence_store import recall
 from kb.verdict import Decision, Thresholds, decide, leaning
 
@@ -41,7 +41,7 @@ class KnowledgeBase:
         lean: float = 0.0,
         cache: Path | None = None,
         owner: str = "kb",
-        meaning: Meaning = WORDS,
+        meaning: Meaning = WITHOUT,
     ) -> None:
         """With `cache`, a directory, what was learned is kept there and found again by `owner`.
 
@@ -84,7 +84,7 @@ class KnowledgeBase:
 
     @classmethod
     def from_file(
-        cls, path: Path, *, cache: Path | None = None, meaning: Meaning = WORDS
+        cls, path: Path, *, cache: Path | None = None, meaning: Meaning = WITHOUT
     ) -> "KnowledgeBase":
         """The knowledge base in a file, without any database. Raises BadFile."""
         entries, concepts = load_file(path), load_concepts(path)
@@ -185,7 +185,7 @@ class KnowledgeBases:
     """
 
     def __init__(
-        self, capacity: int = 500, *, cache: Path | None = None, meaning: Meaning = WORDS
+        self, capacity: int = 500, *, cache: Path | None = None, meaning: Meaning = WITHOUT
     ) -> None:
         """`cache` is a directory in which what was learned outlives the process.
 

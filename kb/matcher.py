@@ -28,7 +28,7 @@ from kb.confidence import (
 )
 from kb.entries import Concept, Phrasing
 from kb.explanation import Explanation, Reason
-from kb.meaning import WORDS, Meaning
+from kb.meaning import WITHOUT, Meaning
 from kb.model import Examples, Judgements, Model
 from kb.patching import Addition, patched
 from kb.reading import MEANING, Glance, Reading, read
@@ -55,7 +55,7 @@ class Matcher:
         *,
         concepts: Iterable[Concept] = (),
         background: Sequence[BackgroundQuestion] | None = None,
-        meaning: Meaning = WORDS,
+        meaning: Meaning = WITHOUT,
     ) -> None:
         """`concepts` are a library's own, beside those that are shipped."""
         self.limit = limit

@@ -1,7 +1,7 @@
 """Texts as points of a dense space, where what means the same lies close together.
 
-This view stands beside words, characters and concepts in the same ranker. What comes with the
-product are vectors of English words; a sentence model can be set beside them (`kb/sentences.py`).
+A sentence model gives them their places (`kb/sentences.py`); without one there is no such view.
+It stands beside words, characters and concepts in the same ranker.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,10 +14,8 @@ from kb.background import shipped_background
 from kb.reading import Glance, essence
 from kb.sentences import SentenceModel, model_directory
 from kb.vectors import Floats
-from kb.wordvectors import english
 
-WEIGHT = 1.0  # of the meaning of the words, against all other views together
-SENTENCE_WEIGHT = 4.0
+WEIGHT = 4.0  # against all other views together
 
 
 class Meaning(Protocol):
@@ -31,24 +29,18 @@ class Meaning(Protocol):
         """A row for each text, as long as it counts; all zero where it has nothing to say."""
 
 
-class WordMeaning:
-    """The mean of the words' vectors, for texts that are wholly English."""
+class NoMeaning:
+    """Texts are compared by words, characters and concepts alone."""
 
-    name = "words"
+    name = ""
 
     def of(self, texts: Sequence[Glance]) -> Floats:
-        """A row for each text."""
-        number, rows, usual = english()
-        found = np.zeros((len(texts), rows.shape[1]), np.float32)
-        for at, text in enumerate(texts):
-            known = [number[word] for word in text.english if word in number]
-            if known:
-                found[at] = WEIGHT**0.5 * _away(_unit(rows[known].sum(axis=0)), usual)
-        return found
+        """A row without columns for each text."""
+        return np.zeros((len(texts), 0), np.float32)
 
 
 class SentenceMeaning:
-    """A sentence model's vectors beside those of the words, in the languages that it knows."""
+    """A sentence model's vectors, in the languages that it knows."""
 
     def __init__(self, model: SentenceModel, languages: Collection[str] = ("en",)) -> None:
         self.model = model
@@ -58,14 +50,13 @@ class SentenceMeaning:
 
     def of(self, texts: Sequence[Glance]) -> Floats:
         """A row for each text."""
-        words = WORDS.of(texts)
         mine = [at for at, text in enumerate(texts) if text.lang in self.languages and text.text]
         found = np.zeros((len(texts), self.model.width), np.float32)
         if mine:
             rows = self.encoded([texts[at].text for at in mine])
             for at, row in zip(mine, rows, strict=True):
-                found[at] = SENTENCE_WEIGHT**0.5 * _away(row, self._usual)
-        return np.hstack([words, found])
+                found[at] = WEIGHT**0.5 * _away(row, self._usual)
+        return found
 
     def encoded(self, texts: Sequence[str]) -> Floats:
         """The model's own vectors; those at hand are not computed again."""
@@ -94,13 +85,13 @@ class SentenceMeaning:
         return np.asarray(rows.mean(axis=0), np.float32)
 
 
-WORDS = WordMeaning()
+WITHOUT = NoMeaning()
 
 
 def meaning(model: str | None, languages: Collection[str] = ("en",)) -> Meaning:
-    """The words' meaning, or beside it that of a sentence model. Raises NoModel."""
+    """That of a sentence model, if one is named. Raises NoModel."""
     if model is None:
-        return WORDS
+        return WITHOUT
     return SentenceMeaning(SentenceModel(model_directory(model)), languages)
 
 

@@ -35,7 +35,6 @@ class Glance:
     concepts: tuple[str, ...]
     cues: int
     lang: str = "en"  # zh, en or vi: whose words they are
-    english: tuple[str, ...] = ()  # the words, where all are English
 
 
 @dataclass(slots=True)
@@ -54,8 +53,7 @@ class Reading:
     def glance(self) -> Glance:
         """The little of it that is worth keeping."""
         lang = self.lang
-        english = tuple(self.folded) if lang == "en" else ()
-        return Glance(self.text, self.concepts, len(self.counts.get(CUE, ())), lang, english)
+        return Glance(self.text, self.concepts, len(self.counts.get(CUE, ())), lang)
 
     @property
     def lang(self) -> str:
