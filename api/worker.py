@@ -83,6 +83,7 @@ class Worker:
             Chore("hand_over", timedelta(seconds=2), self.hand_overs.start_round),
             Chore("sweep", timedelta(seconds=10), self.sweep),
             Chore("close_idle", timedelta(minutes=1), self.close_idle),
+            Chore("escalate_dead_ends", timedelta(minutes=1), self.escalate_dead_ends),
             Chore("alert_staff", timedelta(seconds=30), self.alert_staff),
             Chore("announce", timedelta(seconds=5), self.announcer.start_round),
             Chore("probe", timedelta(seconds=30), self.probe),
@@ -293,6 +294,14 @@ class Worker:
         while not self._stopping.is_set():
             with self._state.database.transaction() as session:
                 if sweep.close_idle(session, now=self._state.clock(), limit=BATCH) < BATCH:
+                    return
+
+    def escalate_dead_ends(self) -> None:
+        """Put before the librarians what the bot left open: choices that nobody took, say."""
+        while not self._stopping.is_set():
+            with self._state.database.transaction() as session:
+                now = self._state.clock()
+                if len(sweep.escalate_dead_ends(session, now=now, limit=BATCH)) < BATCH:
                     return
 
     def refresh_rollups(self) -> None:

@@ -359,6 +359,28 @@ def test_a_missed_deadline_is_noticed_once(
     assert clocks.count("answer") == 1
 
 
+def test_choices_that_nobody_took_come_before_the_librarians(
+    worker: Worker, database: Database, libraries: Libraries, clock: StandingClock
+) -> None:
+    with database.transaction() as session:
+        offered = open_consultation(
+            session,
+            session.get_one(Library, libraries.north),
+            channel="web",
+            conversation_id=1,
+            at=clock(),
+            now=clock(),
+            text="printing",
+            language="en",
+        ).id
+    clock.advance(minutes=16)
+
+    worker.escalate_dead_ends()
+
+    with database.snapshot() as session:
+        assert session.get_one(Consultation, offered).status == "waiting"
+
+
 def test_one_chore_that_fails_does_not_stop_the_others(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
