@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import TimeoutError as NoConnection
+
 from api.accounts import account_named, built_in_account, find_built_in
 from api.db import Database
 from api.desks import Desks
 from api.errors import NotFound
 from api.libraries import default_library
 from api.notices import SETTINGS
+from api.standby import is_away
 from bot.channels.rasa import Rasa
 from bot.desk import Desk
 from bot.models import ChannelAccount
@@ -54,6 +57,7 @@ class Doors:
         self._kept: dict[Hashable, tuple[float, Door]] = {}
         self._openings = tuple(threading.Lock() for _ in range(OPENINGS))
         self._changes = 0
+        self._failed_at = float("-inf")  # when a door could not be gathered
         self.last_rasa: Door | None = None  # as it was, for when the database is away
         database.listeners.append(self.hear)
 
@@ -77,12 +81,20 @@ class Doors:
         kept = self._fresh(key)
         if kept is not None:
             return kept
+        asked_at = self._ticks()
         with self._openings[hash(key) % len(self._openings)]:  # one gathers it, the others wait
             kept = self._fresh(key)
             if kept is not None:
                 return kept
+            if self._failed_at > asked_at:  # else each would wait as long again, one by one
+                raise NoConnection("the database was away when another asked for the same door")
             changes = self._changes
-            door = open_door()
+            try:
+                door = open_door()
+            except Exception as error:
+                if is_away(error):
+                    self._failed_at = self._ticks()
+                raise
             with self._lock:
                 if changes == self._changes:  # else it may show what was before the change
                     if len(self._kept) >= MOST_KEPT:

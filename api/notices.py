@@ -48,7 +48,8 @@ def _of_flush(session: Session) -> Iterator[Pending]:
         yield from _of_new(session, row)
     for row in session.dirty:
         if isinstance(row, _SETTINGS):
-            yield SETTINGS, {}
+            if session.is_modified(row):  # not only set to what it was
+                yield SETTINGS, {}
         elif isinstance(row, Outbox) and inspect(row).attrs.state.history.has_changes():
             yield from _of_reply(row)
 

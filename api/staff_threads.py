@@ -28,6 +28,7 @@ from tracker.errors import AlreadyAssigned, TrackerError
 from tracker.fold import BOT, PATRON, Kind
 from tracker.models import Consultation, Event, Library
 from tracker.queue import waiting
+from tracker.rows import savepoint
 
 CASES_A_ROUND = 20  # so that a room that is new does not get a whole backlog at once
 FOLLOWED = timedelta(days=14)  # how long a thread hears what happens to its case
@@ -273,7 +274,7 @@ def _answer(
 ) -> None:
     text = post.text or ""
     try:
-        with session.begin_nested():
+        with savepoint(session):
             if consultation.assigned_to != staff.email:
                 consultations.assign(
                     session, consultation, at=now, now=now, by=staff.email, to=staff.email

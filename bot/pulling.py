@@ -21,6 +21,7 @@ from bot.channels.base import Channel, Pulled, Pulling, SendError
 from bot.desk import Desk
 from bot.messages import Inbound, Waiting
 from bot.models import ChannelAccount, ChannelCursor
+from tracker.rows import savepoint
 
 LEASE = timedelta(minutes=3)  # longer than any look with its storing
 BACK_OFF = (5, 15, 60, 300)  # seconds before the next look, after so many that failed in a row
@@ -159,7 +160,7 @@ def _take_all(
     last_try = row.failures + 1 >= TRIES
     for inbound in messages:
         try:
-            with session.begin_nested():
+            with savepoint(session):
                 turns.append(intake.receive(session, desk, row.account, inbound, now=now))
         except OperationalError:  # the database is ill, not the message
             raise
@@ -175,7 +176,7 @@ def _handed_over(
     session: Session, desk: Desk, account: ChannelAccount, inbound: Inbound, *, now: datetime
 ) -> bool:
     try:
-        with session.begin_nested():
+        with savepoint(session):
             intake.receive_for_librarian(session, desk, account, inbound, now=now)
     except OperationalError:
         raise

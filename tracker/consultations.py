@@ -640,10 +640,12 @@ def _append(
     """Add an event and refold, with the row locked: of two at once, the second sees both."""
     told = EventData(kind.value, max(at, consultation.opened_at), by, text, data)
     _lock(session, consultation)
-    last = memory_of(session).tails.get(consultation.id)
-    if last is not None and last[0] == told.at and last[1] in UNDOES.get(kind, ()):
+    # Of the last event before this transaction only the instant is known, not the kind.
+    before = (consultation.last_event_at, Kind.MERGED.value)
+    last = memory_of(session).tails.setdefault(consultation.id, before)
+    if last[0] == told.at and last[1] in UNDOES.get(kind, ()):
         told = told._replace(at=told.at + TICK)
-    facts = _with_one_more(session, consultation, told)
+    facts = _with_one_more(consultation, told) if comes_after(told, *last) else None
     if facts is None:
         return _append_and_refold(session, consultation, told, now=now)
     event = _record(session, consultation, told, now=now)
@@ -668,13 +670,9 @@ def _append_and_refold(
     return event
 
 
-def _with_one_more(session: Session, consultation: Consultation, told: EventData) -> Facts | None:
+def _with_one_more(consultation: Consultation, told: EventData) -> Facts | None:
     """The facts with this event too, where they can be told without the other events."""
     if not consultation.plain:
-        return None
-    # Of the last event before this transaction only the instant is known, not the kind.
-    before = (consultation.last_event_at, Kind.MERGED.value)
-    if not comes_after(told, *memory_of(session).tails.get(consultation.id, before)):
         return None
     return after(Facts(**{name: getattr(consultation, name) for name in FACTS}), told)
 

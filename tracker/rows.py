@@ -4,7 +4,8 @@ The unit of work is made for graphs of objects: for one row that nothing depends
 five times as long as the statement itself. A turn of a conversation writes seven of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -57,6 +58,25 @@ def change(session: Session, row: Base, values: Mapping[str, Any]) -> None:
     session.connection().execute(_update(model, tuple(new)), {**new, **keys})
     for name, value in new.items():
         set_committed_value(row, name, value)
+
+
+@contextmanager
+def savepoint(session: Session) -> Iterator[None]:
+    """A savepoint of which the session forgets everything when it is undone.
+
+    By itself it would keep the rows that were stored or changed here as they never were, and
+    SQLite gives the number of a row that was undone to the next one.
+    """
+    known = set(session.identity_map.keys())
+    try:
+        with session.begin_nested():
+            yield
+    except BaseException:
+        for row in session.identity_map.values():
+            if inspect(row).key not in known:
+                session.expunge(row)
+        session.expire_all()
+        raise
 
 
 @lru_cache(maxsize=1_000)

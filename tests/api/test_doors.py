@@ -1,7 +1,11 @@
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from api.accounts import account_named, add_account
 from api.db import Database
@@ -78,6 +82,46 @@ def test_what_is_changed_here_is_seen_at_once(
             session.scalars(select(ChannelAccount)).first().paused_until = MONDAY  # type: ignore[union-attr]
 
     assert doors.rasa(now=MONDAY) is not before
+
+
+def test_what_is_set_to_what_it_was_shuts_no_door(doors: Doors, database: Database) -> None:
+    before = doors.rasa(now=MONDAY)
+
+    with database.transaction() as session:
+        for account in session.scalars(select(ChannelAccount)):
+            account.failures_in_row, account.paused_until = 0, None
+
+    assert doors.rasa(now=MONDAY) is before
+
+
+def test_those_who_wait_for_a_door_hear_together_that_the_database_is_away(
+    doors: Doors, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def in_vain(*_: object) -> None:
+        asked.append("the database")
+        while (
+            len(asked) == 1
+            and sum(thread.name.startswith("waits") for thread in threading.enumerate()) < 5
+        ):
+            time.sleep(0.01)
+        time.sleep(0.2)  # until the others stand before the door
+        ticks.now += 5
+        raise OperationalError("select", {}, Exception("away"))
+
+    def knock() -> None:
+        with pytest.raises((OperationalError, NoConnection)):
+            doors.push("wechat", "main", now=MONDAY)
+
+    monkeypatch.setattr(doors, "_open_push", in_vain)
+    threads = [threading.Thread(target=knock, name=f"waits {number}") for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert asked == ["the database"]
 
 
 def test_a_disabled_account_is_shut_at_once(doors: Doors, database: Database) -> None:

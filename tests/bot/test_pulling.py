@@ -14,6 +14,7 @@ from bot.models import ChannelCursor, Inbox, Outbox, OutboxState
 from tests.bot.conftest import MONDAY_10, account_of
 from tests.bot.test_delivery import declared
 from tracker.models import Consultation, Event
+from tracker.verify import differences
 
 MINUTE = timedelta(minutes=1)
 
@@ -185,6 +186,27 @@ def test_a_poison_message_holds_up_only_the_cursor(session, desk, leased, stumbl
     assert [inbound.text for inbound, _ in stored.stumbled] == ["poison"]
     assert texts(session) == ["怎么续借", "怎么续借"]
     assert (row(session).cursor, row(session).due_at) == (None, MONDAY_10 + timedelta(seconds=5))
+
+
+@pytest.mark.parametrize("patron", ["other", "first"])
+def test_nothing_remains_of_a_message_over_which_the_bot_stumbled_late(
+    session, desk, leased, library, monkeypatch, patron
+):
+    keep = intake._keep
+
+    def stumble(session, conversation, inbound, *args, **facts):
+        if inbound.dedupe_key == message(2).dedupe_key:
+            raise ValueError("a bug")
+        return keep(session, conversation, inbound, *args, **facts)
+
+    monkeypatch.setattr(intake, "_keep", stumble)
+    messages = (message(1, patron="first"), message(2, "长的", patron), message(3))
+    stored = store(session, desk, leased, Pulled(messages, "c3"))
+
+    assert [inbound.text for inbound, _ in stored.stumbled] == ["长的"]
+    assert len(stored.turns) == 2
+    assert list(differences(session, library.id)) == []
+    assert {one.topic for one in session.scalars(select(Consultation))} == {"renew-books"}
 
 
 def test_after_five_tries_a_librarian_gets_it(session, desk, leased, stumbling):

@@ -106,6 +106,22 @@ def test_a_question_again_takes_the_answer_back_and_its_answer_stands(
     assert consultation.bot_at > NOW
 
 
+def test_after_a_message_that_comes_late_the_row_still_says_what_came_last(
+    session: Session, library: Library
+) -> None:
+    one = opened(session, library)
+    ahead, behind = NOW + timedelta(minutes=6), NOW + timedelta(minutes=2)  # two clocks
+    for at, entry in ((ahead, "first"), (behind, "second")):
+        consultations.add_message(session, one, at=at, now=behind, text="?")
+        consultations.bot_answer(
+            session, one, at=at, now=behind, text="!", entry=entry, probability=0.9
+        )
+        session.commit()
+
+    assert one.last_event_at == one.last_reply_at == ahead
+    assert list(differences(session, library.id)) == []
+
+
 def test_the_row_says_what_happened(session: Session, library: Library) -> None:
     consultation = opened(session, library)
     promised = NOW + timedelta(hours=8)
