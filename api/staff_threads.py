@@ -20,7 +20,7 @@ from api.errors import BadRequest
 from api.letters import letter
 from api.models import Staff
 from bot.channels.base import SendError, SendFailure
-from bot.delivery import reply_as_librarian
+from bot.delivery import conversation_of, reply_as_librarian
 from bot.messages import StaffMessage
 from bot.models import ChannelAccount, StaffPost
 from tracker import consultations
@@ -275,6 +275,7 @@ def _answer(
     text = post.text or ""
     try:
         with savepoint(session):
+            conversation_of(session, consultation)
             if consultation.assigned_to != staff.email:
                 consultations.assign(
                     session, consultation, at=now, now=now, by=staff.email, to=staff.email

@@ -28,6 +28,7 @@ from api.spool import Kept, Record, Spool
 from bot.models import ChannelAccount
 from bot.replays import OwnMemory
 
+_TRY_AGAIN = ("40001", "40P01")  # PostgreSQL: two transactions were in each other's way
 AWAY_SECONDS = 1.0  # after a failure, until the database is asked again
 REPLAY_SECONDS = 1.0
 REMEMBER_SECONDS = 60.0
@@ -52,6 +53,8 @@ class Done(Generic[_Result]):
 def is_away(error: Exception) -> bool:
     """Whether an error means that the database cannot be used now, whatever is asked of it."""
     if isinstance(error, DBAPIError):
+        if getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
+            return False
         names = {"OperationalError", "InterfaceError"}
         return error.connection_invalidated or type(error).__name__ in names
     return isinstance(error, NoConnection | LostTransaction)

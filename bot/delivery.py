@@ -87,7 +87,7 @@ def reply_as_librarian(
     we keep ourselves is at once. Returns None for a consultation without a conversation
     (entered by hand): there the answer was given elsewhere and counts now.
     """
-    conversation = _conversation_of(session, consultation)
+    conversation = conversation_of(session, consultation)
     if conversation is None:
         consultations.feedback(
             session, consultation, at=now, now=now, by=by, text=text, substantive=substantive
@@ -263,6 +263,7 @@ def settle(
     if row is None or row.state != OutboxState.SENDING or row.leased_by != worker:
         return None
     row.leased_by = row.leased_until = None
+    _locked(session, row.conversation_id)  # its window may have been opened anew meanwhile
     if isinstance(result, Sent):
         _after_success(session, row, result, now=now)
     else:
@@ -592,13 +593,23 @@ def _may_write_late(conversation: Conversation) -> bool:
     return declaration.pushes and (conversation.issued or not declaration.late_only_to_issued)
 
 
-def _conversation_of(session: Session, consultation: Consultation) -> Conversation | None:
+def conversation_of(session: Session, consultation: Consultation) -> Conversation | None:
+    """The conversation that a consultation came from, locked; None if it has none.
+
+    Whoever changes both locks the conversation first, as a patron's turn does: in the other
+    order the two would wait for each other.
+    """
     if consultation.conversation_id is None:
         return None
+    return _locked(session, consultation.conversation_id)
+
+
+def _locked(session: Session, conversation_id: int) -> Conversation | None:
     return session.scalar(
         select(Conversation)
-        .where(Conversation.id == consultation.conversation_id)
+        .where(Conversation.id == conversation_id)
         .with_for_update(of=Conversation)
+        .execution_options(populate_existing=True)
     )
 
 

@@ -87,7 +87,7 @@ def asked_title(text: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=1_000)  # a turn asks for the same message half a dozen times
+@lru_cache(maxsize=100)  # a turn asks for the same message half a dozen times
 def fold(text: str) -> str:
     """Lower case, Simplified, without punctuation: what phrases are compared in."""
     return " ".join(_NOT_WORD.sub(" ", normalise(text)).split())

@@ -20,9 +20,6 @@ from bot.windows import open_window
 from tracker import consultations
 from tracker.rows import add, change
 
-PAST_LIMIT = timedelta(days=7)  # METRICS.md section 1: a provider's time is believed within
-FUTURE_LIMIT = timedelta(minutes=5)
-
 _LOCKED = (
     select(Conversation)
     .where(
@@ -115,12 +112,7 @@ def question_time(inbound: Inbound, now: datetime) -> AskedAt:
     Outside [receipt - 7 days, receipt + 5 minutes] our own time counts, flagged as suspect
     (METRICS.md section 1).
     """
-    sent = inbound.sent_at
-    if sent is None:
-        return AskedAt(now)
-    if not now - PAST_LIMIT <= sent <= now + FUTURE_LIMIT:
-        return AskedAt(now, clock_suspect=True)
-    return AskedAt(sent)
+    return AskedAt(*consultations.receipt(inbound.sent_at, now))
 
 
 def locked_conversation(
@@ -356,14 +348,3 @@ def _queue_replies(
 def _first_language(desk: Desk) -> str:
     first = (desk.library.languages or ["zh"])[0]
     return {"zh": "zh-Hans"}.get(first, first)
-
-
-def combined(replies: Sequence[Reply]) -> Reply | None:
-    """Several replies as one message, for a channel whose response holds only one."""
-    if not replies:
-        return None
-    if len(replies) == 1:
-        return replies[0]
-    text = "\n\n".join(reply.text for reply in replies)
-    choices = tuple(choice for reply in replies for choice in reply.choices)
-    return replace(replies[-1], text=text, choices=choices)

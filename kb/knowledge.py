@@ -24,7 +24,7 @@ from kb.verdict import Decision, Thresholds, decide, leaning
 
 Context = Sequence[tuple[str, str]]
 TRAINED = 1_000  # entries up to which a model is trained; above, only indexed
-_REMEMBERED = 1_000  # decisions
+_REMEMBERED = 200  # decisions of one library, at most a kilobyte or two each
 _SHORT = 200  # characters of a question that is remembered
 _FEW = 20  # changed entries up to which patching is quicker than learning anew
 
@@ -91,7 +91,7 @@ class KnowledgeBase:
         return cls(entries, concepts=concepts, cache=cache, owner="file", meaning=meaning)
 
     @cached_property
-    def _decided(self) -> dict[tuple[str, str | None, tuple[tuple[str, str], ...]], Decision]:
+    def _decided(self) -> dict[tuple[str, str | None], Decision]:
         """The decisions of late: menus send the same words again, and so do many patrons."""
         return {}
 
@@ -150,14 +150,14 @@ class KnowledgeBase:
 
     def ask(self, text: str, *, lang: str | None = None, context: Context = ()) -> Decision:
         """What to do with a patron's question. `context` holds (role, text), oldest first."""
-        asked = (text, lang, tuple(context))
-        decision = self._decided.get(asked)
+        if context or len(text) > _SHORT:
+            return self._decide(text, lang, context)
+        decision = self._decided.get((text, lang))
         if decision is None:
-            decision = self._decide(text, lang, context)
-            if len(text) <= _SHORT:
-                if len(self._decided) >= _REMEMBERED:
-                    self._decided.clear()
-                self._decided[asked] = decision
+            decision = self._decide(text, lang, ())
+            if len(self._decided) >= _REMEMBERED:
+                self._decided.clear()
+            self._decided[text, lang] = decision
         return decision
 
     def _decide(self, text: str, lang: str | None, context: Context) -> Decision:

@@ -26,7 +26,7 @@ from tracker.calendars import DeskCalendar, desk_version
 from tracker.columns import Base, UtcDateTime
 from tracker.consultations import FACTS, deadlines_of
 from tracker.fold import Facts, Stream, fold
-from tracker.memory import memory_of
+from tracker.memory import forget
 from tracker.models import Consultation, Event, Miss
 from tracker.streams import Opening, families
 
@@ -178,7 +178,7 @@ def write(
     folded = [(stream, fold([stream])) for stream in streams]
     inserts.wait()
     session.flush()
-    memory_of(session).events.clear()
+    forget(session)
     now = now.astimezone(UTC)
     known = _known(session, library_id, [stream.key for stream in streams])
     _forget_events(session, [item.id for item in known.values()])

@@ -41,3 +41,8 @@ def memory_of(session: Session) -> Memory:
     ):
         memory = session.info[_NAME] = Memory(transaction)
     return memory
+
+
+def forget(session: Session) -> None:
+    """Drop what was remembered: rows were changed past it."""
+    session.info.pop(_NAME, None)

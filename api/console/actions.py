@@ -18,7 +18,7 @@ from api.console.queue import staff_names
 from api.console.snoozing import until as snooze_until
 from api.errors import BadRequest
 from api.screens import Screen, changing, reading
-from bot.delivery import reply_as_librarian
+from bot.delivery import conversation_of, reply_as_librarian
 from bot.models import Outbox
 from tracker import consultations
 from tracker.errors import AlreadyAssigned, TrackerError
@@ -141,6 +141,7 @@ def _send(
     """Whoever answers has claimed it."""
     if _was_just_sent(session, screen, consultation, text):
         return
+    conversation_of(session, consultation)
     if consultation.assigned_to != screen.caller.email:
         _claim(session, screen, consultation)
     asides.wake(session, consultation)

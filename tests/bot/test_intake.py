@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from bot.intake import combined, question_time
-from bot.messages import Inbound, Reply, ReplyKind
+from bot.intake import question_time
+from bot.messages import Inbound
 from bot.models import Conversation, Inbox, Outbox, OutboxState
 from tests.bot.conftest import account_of
 
@@ -85,11 +85,3 @@ def test_any_text_can_be_stored(patron, session, text):
     stored = session.scalars(select(Inbox.text)).one()
     assert "\x00" not in stored
     stored.encode()
-
-
-def test_several_replies_join_where_the_response_holds_one():
-    joined = combined([Reply("a", ReplyKind.NOTICE), Reply("b", ReplyKind.ANSWER)])
-
-    assert joined is not None
-    assert joined.text == "a\n\nb"
-    assert combined([]) is None
