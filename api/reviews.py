@@ -22,7 +22,7 @@ from kb.errors import KnowledgeError
 from kb.evaluate import Query, evaluate
 from kb.review import Verdicted, keep_review, latest_reviews, save_lean
 from kb.sentence_store import remember_library
-from tracker.fold import Kind
+from tracker.fold import DAY, Kind
 from tracker.models import Consultation, Event, Library
 
 DAYS = 90
@@ -81,7 +81,7 @@ def learn_from_feedback(state: State) -> None:
     """Let each library's answers, accepted or rejected, move the threshold of its bot."""
     now = state.clock()
     with state.database.snapshot() as session:
-        found = {one.id: _answers(session, one, now) for one in all_libraries(session)}
+        found = {one.id: judged_answers(session, one, now) for one in all_libraries(session)}
     with state.database.transaction() as session:
         for library_id, answers in found.items():
             save_lean(session, library_id, answers)
@@ -149,11 +149,23 @@ def _confirmed(session: Session, library: Library, now: datetime) -> list[Query]
     return list(found.values())
 
 
-def _answers(session: Session, library: Library, now: datetime) -> Sequence[Verdicted]:
+def judged_answers(session: Session, library: Library, now: datetime) -> Sequence[Verdicted]:
+    """The bot's answers that were rejected, and those that were not within their 24 hours.
+
+    Who is content says so much more rarely than who is not: the confirmed ones alone would make
+    every bot look worse than it is.
+    """
     query = (
         select(Event.data, Consultation.bot_rejected_at)
         .join(Consultation, Consultation.id == Event.consultation_id)
-        .where(*_settled(library, now), Event.kind == Kind.BOT_ANSWER)
+        .where(
+            Consultation.library_id == library.id,
+            Consultation.received_at >= now - timedelta(days=DAYS),
+            Consultation.excluded_at.is_(None),
+            Consultation.bot_at.is_not(None) | Consultation.bot_rejected_at.is_not(None),
+            Event.kind == Kind.BOT_ANSWER,
+            Event.at <= now - DAY,
+        )
         .order_by(Event.at.desc())
         .limit(MOST)
     )

@@ -217,7 +217,7 @@ class Story:
         chance = self._random.random()
         if chance < 0.36:
             self._say(rating, "bot_accepted", "patron")
-        elif chance < 0.50:
+        elif chance < 0.43:
             self._say(rating, "bot_rejected", "patron", cause="no")
             self._hand_over(rating, "rejected")
             return

@@ -10,8 +10,10 @@ from api import demo
 from api.db import Database
 from api.demo.history import History
 from api.models import Role, Staff
+from api.reviews import judged_answers
 from api.schedules import weekly_calendar
 from kb.files import load_file
+from kb.review import learned_lean
 from kb.starter import STARTER
 from tests.conftest import MONDAY
 from tracker.calendars import calendar
@@ -101,6 +103,16 @@ def test_the_figures_look_like_a_library_s(loaded: demo.Loaded, database: Databa
         name: block["answered_within_24h"]["rate"] for name, block in found["channels"].items()
     }
     assert rates["weibo"] < rates["web"]
+
+
+def test_invented_verdicts_do_not_make_the_bot_timid_or_bold(
+    loaded: demo.Loaded, database: Database
+) -> None:
+    with database.snapshot() as session:
+        answers = judged_answers(session, library(session), MONDAY)
+
+    assert len(answers) > 80
+    assert abs(learned_lean(answers)) < 0.5
 
 
 def test_there_is_always_somebody_to_answer_and_a_way_to_reach_them(

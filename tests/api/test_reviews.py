@@ -96,6 +96,21 @@ def test_rejected_answers_raise_the_bar_of_that_library_alone(
         assert knowledge_state(session, libraries.south)[1] == 0
 
 
+def test_an_answer_that_nobody_rejected_within_a_day_counts_as_right(
+    state: State, database: Database, libraries: Libraries
+) -> None:
+    silent = [row(number, f"q{number}", "renew") for number in range(40)]
+    for each in silent:
+        each["events"] = [e for e in each["events"] if e["kind"] != "bot_accepted"]
+    with database.transaction() as session:
+        import_rows(session, enumerate(silent, start=1), now=MONDAY)
+
+    learn_from_feedback(state)
+
+    with state.database.snapshot() as session:
+        assert knowledge_state(session, libraries.north)[1] > 0
+
+
 def test_a_round_runs_beside_the_worker(
     state: State, libraries: Libraries, confirmed: None
 ) -> None:
