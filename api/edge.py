@@ -108,7 +108,7 @@ class Edge:
         if scope["path"] in PROBES:
             return
         host = _header(scope, b"host").decode("latin-1")
-        name = (urlsplit(f"//{host}").hostname or "") if _is_plain(host) else ""
+        name = _name_of(host)
         if name in self._hosts or (self._any_local and _is_local(name)):
             return
         raise UnknownHost
@@ -166,8 +166,14 @@ def _is_local(name: str) -> bool:
     return True
 
 
-def _is_plain(host: str) -> bool:
-    return bool(host) and not any(letter in host for letter in "/?#@\\ ")
+def _name_of(host: str) -> str:
+    """The name in a Host header without its port; empty if there is none that could be one."""
+    if any(letter in host for letter in "/?#@\\ <>\"'"):
+        return ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # half of an IPv6 address
+        return ""
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from api.errors import NotSignedIn, RefdeskError, TooManyAttempts
@@ -29,6 +29,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(SQLAlchemyError, _database)
+    for kind in (UnicodeEncodeError, OverflowError, DataError):
+        app.add_exception_handler(kind, _impossible)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -62,6 +64,13 @@ async def _unreadable(request: Request, error: Exception) -> Response:
     return respond(
         request, 422, f"The request is not complete or not right: {fields}.", problems=problems
     )
+
+
+async def _impossible(request: Request, error: Exception) -> Response:
+    """A number, a day or a character that neither calendars nor databases know."""
+    log_problem("impossible_value", error)
+    sentence = "A number, a date or a character in the request is beyond what can be kept."
+    return respond(request, 400, sentence)
 
 
 async def _database(request: Request, error: Exception) -> Response:

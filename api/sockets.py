@@ -213,7 +213,12 @@ class Sockets:
 
     def _find(self, given: object) -> str | None:
         """The session, if we issued it."""
-        if not isinstance(given, str) or "." not in given or len(given) > 255:
+        if (
+            not isinstance(given, str)
+            or not given.isascii()
+            or "." not in given
+            or len(given) > 255
+        ):
             return None
         name, _, signature = given.rpartition(".")
         if secrets.compare_digest(signature.encode(), self._signature(name).encode()):

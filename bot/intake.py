@@ -61,7 +61,7 @@ def receive(
     The conversation's row is locked first, so that its messages are taken one by one and a
     repeated delivery finds the first one's result.
     """
-    inbound = replace(inbound, text=_storable(inbound.text))
+    inbound = _storable(inbound)
     patron = _asker(session, account, inbound)
     conversation = locked_conversation(session, desk, account, patron, now=now)
     first = _first_delivery(session, conversation, inbound)
@@ -98,7 +98,7 @@ def receive_for_librarian(
 
     Returns the consultation's id; None for a message that was stored before.
     """
-    inbound = replace(inbound, text=_storable(inbound.text))
+    inbound = _storable(inbound)
     patron = _asker(session, account, inbound)
     conversation = locked_conversation(session, desk, account, patron, now=now)
     if _first_delivery(session, conversation, inbound) is not None:
@@ -162,8 +162,17 @@ def known_patron(conversation: Conversation, *, now: datetime) -> Patron:
     return conversation.patron
 
 
-def _storable(text: str) -> str:
-    """The text without what no database keeps: NUL and half surrogate pairs."""
+def _storable(inbound: Inbound) -> Inbound:
+    """The message without what no database keeps: NUL and half surrogate pairs."""
+    changed: dict[str, Any] = {
+        name: kept
+        for name in ("patron", "text", "dedupe_key", "payload", "media", "display_name", "original")
+        if (given := getattr(inbound, name)) and (kept := _kept(given)) != given
+    }
+    return replace(inbound, **changed) if changed else inbound
+
+
+def _kept(text: str) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 

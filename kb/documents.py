@@ -42,9 +42,15 @@ def entry_from_document(document: Any) -> EntryData:
     )
     if entry.valid_from and entry.valid_until and entry.valid_until < entry.valid_from:
         wrong.append("valid_until lies before valid_from")
+    if not _is_storable(str(entry)):
+        wrong.append("a text holds NUL or half of a character, which no database keeps")
     if wrong:
         raise BadDocument(wrong)
     return entry
+
+
+def _is_storable(text: str) -> bool:
+    return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def concept_from_document(document: Any) -> Concept:

@@ -383,9 +383,8 @@ def _handling(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
 def _description(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
     """Topic, language, title and classification; a correction has the last word."""
     messages = patron_messages(events.get(Kind.MESSAGE, ()), events.get(Kind.SPLIT, ()))
+    facts.title = _title(messages, facts.escalated_at)
     for event in messages:
-        if facts.title is None and event.text:
-            facts.title = event.text[:TITLE_LENGTH]
         if facts.language is None:
             facts.language = _get(event, "language")
     for event in events.get(Kind.BOT_ANSWER, ()):
@@ -398,6 +397,16 @@ def _description(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
         facts.language = data.get("language", facts.language)
         facts.directional = bool(data.get("directional", facts.directional))
         facts.read_scale = data.get("read_scale", facts.read_scale)
+
+
+def _title(messages: Sequence[EventData], escalated_at: datetime | None) -> str | None:
+    """What it is about: the question that was handed over, else the first one."""
+    texts = [(event.at, event.text) for event in messages if event.text]
+    if escalated_at is not None:
+        handed = [text for at, text in texts if at <= escalated_at]
+        if handed:
+            return handed[-1][:TITLE_LENGTH]
+    return texts[0][1][:TITLE_LENGTH] if texts else None
 
 
 def patron_messages(

@@ -60,7 +60,7 @@ def choose_place(request: Request, slug: str, sent: Body) -> dict[str, Any]:
     wanted = sent.get("to")
     with own_conversation(request, slug, sent) as (session, conversation):
         own = {each.id: each for each in (conversation, *linking.others(session, conversation))}
-        if wanted is not None and (isinstance(wanted, bool) or wanted not in own):
+        if wanted is not None and (type(wanted) is not int or wanted not in own):
             raise BadRequest("“to” must be one of the linked conversations.")
         linking.choose(session, conversation, own.get(wanted) if wanted is not None else None)
         return described(session, conversation)
