@@ -1,7 +1,7 @@
 """From a document that somebody wrote to an entry, with every mistake named."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -42,11 +42,22 @@ def entry_from_document(document: Any) -> EntryData:
     )
     if entry.valid_from and entry.valid_until and entry.valid_until < entry.valid_from:
         wrong.append("valid_until lies before valid_from")
-    if not _is_storable(str(entry)):
+    if not all(map(_is_storable, _strings(entry.as_document()))):
         wrong.append("a text holds NUL or half of a character, which no database keeps")
     if wrong:
         raise BadDocument(wrong)
     return entry
+
+
+def _strings(document: Any) -> Iterator[str]:
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, Mapping):
+        for value in document.values():
+            yield from _strings(value)
+    elif isinstance(document, Sequence):
+        for value in document:
+            yield from _strings(value)
 
 
 def _is_storable(text: str) -> bool:

@@ -275,6 +275,18 @@ def test_topic_title_and_language_come_from_the_conversation() -> None:
 # --- merging -----------------------------------------------------------------------------
 
 
+def test_a_case_is_called_by_the_question_that_was_handed_over() -> None:
+    def said(hours: float, text: str) -> EventData:
+        return EventData("message", at(hours), "patron", text)
+
+    told = [said(0, "renewal"), EventData("bot_answer", at(0)), said(1, "a rare map")]
+    own = Stream("c1", RECEIVED, "wechat", told)
+    handed = own._replace(events=[*told, EventData("escalated", at(1)), said(2, "please")])
+
+    assert fold([own]).title == "renewal"
+    assert fold([handed]).title == "a rare map"
+
+
 def stream(key: str, opened: float, channel: str, *events: EventData) -> Stream:
     return Stream(key, at(opened), channel, list(events))
 
