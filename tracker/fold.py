@@ -383,7 +383,7 @@ def _handling(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
 def _description(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
     """Topic, language, title and classification; a correction has the last word."""
     messages = patron_messages(events.get(Kind.MESSAGE, ()), events.get(Kind.SPLIT, ()))
-    facts.title = _title(messages, facts.escalated_at)
+    facts.title = _title(messages, events.get(Kind.ESCALATED, ()))
     for event in messages:
         if facts.language is None:
             facts.language = _get(event, "language")
@@ -399,11 +399,11 @@ def _description(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
         facts.read_scale = data.get("read_scale", facts.read_scale)
 
 
-def _title(messages: Sequence[EventData], escalated_at: datetime | None) -> str | None:
-    """What it is about: the question that was handed over, else the first one."""
+def _title(messages: Sequence[EventData], escalated: Sequence[EventData]) -> str | None:
+    """What it is about: the question that the bot had no answer to, else the first one."""
     texts = [(event.at, event.text) for event in messages if event.text]
-    if escalated_at is not None:
-        handed = [text for at, text in texts if at <= escalated_at]
+    if escalated and _get(escalated[0], "reason") == "unknown":
+        handed = [text for at, text in texts if at <= escalated[0].at]
         if handed:
             return handed[-1][:TITLE_LENGTH]
     return texts[0][1][:TITLE_LENGTH] if texts else None

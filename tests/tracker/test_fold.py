@@ -281,7 +281,8 @@ def test_a_case_is_called_by_the_question_that_was_handed_over() -> None:
 
     told = [said(0, "renewal"), EventData("bot_answer", at(0)), said(1, "a rare map")]
     own = Stream("c1", RECEIVED, "wechat", told)
-    handed = own._replace(events=[*told, EventData("escalated", at(1)), said(2, "please")])
+    unknown = EventData("escalated", at(1), "bot", None, {"reason": "unknown"})
+    handed = own._replace(events=[*told, unknown, said(2, "please")])
 
     assert fold([own]).title == "renewal"
     assert fold([handed]).title == "a rare map"
