@@ -1,7 +1,9 @@
 """A small library with staff, as the web side sees it."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
@@ -9,6 +11,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api import staff
+from api.cli import main
 from api.db import Database
 from api.libraries import add_library
 from api.models import Role
@@ -105,6 +108,25 @@ def libraries(database: Database) -> Libraries:
 def settings(settings, database):  # type: ignore[no-untyped-def]
     """North is the default library."""
     return settings.model_copy(update={"default_library": "north"})
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in an installation of its own: exit code, output, errors."""
+    monkeypatch.setenv("REFDESK_DATABASE_URL", f"sqlite:///{tmp_path / 'var' / 'refdesk.db'}")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["refdesk", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        code = left.value.code
+        return (code if isinstance(code, int) else int(code is not None)), *captured
+
+    return call
 
 
 SignIn = Callable[..., TestClient]

@@ -5,15 +5,13 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from api.cli import main
+from tests.api.conftest import Run
 
-Run = Callable[..., tuple[int, str, str]]
 CALENDAR = {
     "versions": [{"valid_from": "2020-01-01", "weekly": {"mon": [["09:00", "17:00"]]}}],
     "exceptions": {},
@@ -25,22 +23,6 @@ entries:
     questions: {zh: [怎么续借图书], en: [How do I renew a book]}
     answers: {zh: 登录后点续借。, en: Sign in and press Renew.}
 """
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in an installation of its own: exit code, output, errors."""
-    monkeypatch.setenv("REFDESK_DATABASE_URL", f"sqlite:///{tmp_path / 'var' / 'refdesk.db'}")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["refdesk", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        code = left.value.code
-        return (code if isinstance(code, int) else int(code is not None)), *captured
-
-    return call
 
 
 @pytest.fixture

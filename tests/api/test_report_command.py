@@ -2,31 +2,11 @@
 
 import csv
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from api.cli import main
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in an installation of its own: exit code, output, errors."""
-    monkeypatch.setenv("REFDESK_DATABASE_URL", f"sqlite:///{tmp_path / 'var' / 'refdesk.db'}")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["refdesk", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        code = left.value.code
-        return (code if isinstance(code, int) else int(code is not None)), *captured
-
-    return call
+from tests.api.conftest import Run
 
 
 @pytest.fixture

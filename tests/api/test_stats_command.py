@@ -1,18 +1,15 @@
 """refdesk stats --consortium, as people and scripts meet it."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
-from api.cli import main
+from tests.api.conftest import Run
 from tracker.models import Library
 
-Run = Callable[..., tuple[int, str, str]]
 # Answered within a day, of so many: the libraries of case RC24. Nobody asks the fifth.
 ASKED = {
     "a": (90, 100),
@@ -26,24 +23,13 @@ ASKED = {
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in an installation with the libraries; returns code, output, errors."""
-    monkeypatch.setenv("REFDESK_DATABASE_URL", f"sqlite:///{tmp_path / 'refdesk.db'}")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["refdesk", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        code = left.value.code
-        return (code if isinstance(code, int) else int(code is not None)), *captured
-
+def run(run: Run, tmp_path: Path) -> Run:
+    """The command line of an installation with the libraries."""
     history = tmp_path / "history.csv"
     lines = ["id,library,channel,received_at,feedback_at,closed_at,by"]
     for library, (met, asked) in ASKED.items():
         assert (
-            call("library", "add", library, "--name", library, "--timezone", "Asia/Shanghai")[0]
-            == 0
+            run("library", "add", library, "--name", library, "--timezone", "Asia/Shanghai")[0] == 0
         )
         for number in range(asked):
             answered = "2026-03-02T10:00:00Z" if number < met else "2026-03-03T09:00:01Z"
@@ -51,12 +37,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
                 f"{library}-{number},{library},wechat,2026-03-02T09:00:00Z,{answered},,lin"
             )
     history.write_text("\n".join(lines))
-    assert call("consultations", "import", history)[0] == 0
-    return call
+    assert run("consultations", "import", history)[0] == 0
+    return run
 
 
 def refuse(tmp_path: Path, slug: str) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'refdesk.db'}")
+    engine = create_engine(f"sqlite:///{tmp_path / 'var' / 'refdesk.db'}")
     with Session(engine) as session, session.begin():
         library = session.scalars(select(Library).where(Library.slug == slug)).one()
         library.settings = {"consortium": False}
