@@ -91,7 +91,7 @@ class Doors:
             changes = self._changes
             try:
                 door = open_door()
-            except Exception as error:
+            except Exception as error:  # looked at and raised again
                 if is_away(error):
                     self._failed_at = self._ticks()
                 raise

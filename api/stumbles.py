@@ -20,7 +20,7 @@ def or_else(answer: Callable[[], T], hand_over: Callable[[], T]) -> T:
     """
     try:
         return answer()
-    except Exception as error:
+    except Exception as error:  # a bug of ours has any type; what is none is raised again
         if isinstance(error, SQLAlchemyError | RefdeskError) or is_away(error):
             raise
         log_problem("bot_stumbled", error)

@@ -82,7 +82,7 @@ def replay(state: State, record: Record) -> bool:
 def _taken(take: Callable[[], None]) -> bool:
     try:
         take()
-    except Exception as error:
+    except Exception as error:  # whatever it was, the spool must not stop at this message
         if isinstance(error, SQLAlchemyError) and is_away(error):
             raise
         log_problem("message_not_taken", error)

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from bot.conversation import HOURS_TAG
 from bot.desk import Desk
 from bot.hearing import Signal, signals
-from bot.intake import Turn, locked_conversation, receive
+from bot.intake import Turn, known_patron, locked_conversation, receive
 from bot.messages import Inbound, InboundKind, Reply, ReplyKind
-from bot.models import ChannelAccount, Conversation, Inbox, Outbox, OutboxState, Patron
+from bot.models import ChannelAccount, Conversation, Inbox, Outbox, OutboxState
 from bot.outbox import held
 from bot.wording import moment, parse_instant
 from kb.entries import EntryData
@@ -221,9 +221,7 @@ def keep_email(
 ) -> None:
     """Keep the address to which a late answer goes as well."""
     conversation = locked_conversation(session, desk, account, patron, now=now)
-    if conversation.patron is None:
-        conversation.patron = Patron(library_id=account.library_id, created_at=now)
-    conversation.patron.email = address
+    known_patron(conversation, now=now).email = address
     session.flush()
 
 
