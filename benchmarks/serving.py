@@ -9,7 +9,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+
+from kb.starter import STARTER
+from tests.fakes.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 REFDESK = (sys.executable, "-m", "api.cli")
@@ -32,6 +36,30 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
         "REFDESK_LOG_LEVEL": "error",
         **settings,
     }
+
+
+def official_account(folder: Path, **settings: str) -> dict[str, str]:
+    """Our settings for an installation with a library, the starter and a WeChat account.
+
+    `settings` name its database. The platform's secrets are those of the stand-in.
+    """
+    env = environment(
+        folder,
+        REFDESK_SECRET_KEY="a key for measurements of decent length",  # noqa: S106 - of no worth
+        REFDESK_SPOOL_DIR=str(folder / "spool"),
+        **settings,
+    )
+    stage = STAGES["wechat"]
+    values = stage.settings(stage.build(lambda: datetime.now(UTC)))
+    chosen = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+    for arguments in (
+        ("db", "upgrade"),
+        ("library", "add", "bench", "--name", "Bench", "--timezone", "Asia/Shanghai"),
+        ("kb", "import", str(STARTER)),
+        ("channel", "add", "wechat", "main", *chosen),
+    ):
+        subprocess.run((*REFDESK, *arguments), env=env, check=True, stdout=subprocess.DEVNULL)
+    return env
 
 
 @contextmanager

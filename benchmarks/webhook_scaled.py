@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -25,9 +24,8 @@ from urllib.parse import urlencode
 
 from sqlalchemy import create_engine, text
 
-from benchmarks.serving import REFDESK, free_port, server, wait_for
+from benchmarks.serving import REFDESK, free_port, official_account, server, wait_for
 from benchmarks.webhook import QUESTIONS
-from kb.starter import STARTER
 from tests.fakes.stages import STAGES
 
 PROCESSES = 2
@@ -135,25 +133,7 @@ def services(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def ours(url: str, redis: str, folder: Path, rate: float, seconds: float) -> dict[str, float]:
-    env = {
-        **os.environ,
-        "REFDESK_DATABASE_URL": url,
-        "REFDESK_REDIS_URL": redis,
-        "REFDESK_SECRET_KEY": "a key for measurements of decent length",
-        "REFDESK_RATE_LIMITS": "off",
-        "REFDESK_LOG_LEVEL": "error",
-        "REFDESK_SPOOL_DIR": str(folder / "spool"),
-    }
-    stage = STAGES["wechat"]
-    values = stage.settings(stage.build(lambda: datetime.now(UTC)))
-    chosen = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
-    for arguments in (
-        ("db", "upgrade"),
-        ("library", "add", "bench", "--name", "Bench", "--timezone", "Asia/Shanghai"),
-        ("kb", "import", str(STARTER)),
-        ("channel", "add", "wechat", "main", *chosen),
-    ):
-        subprocess.run((*REFDESK, *arguments), env=env, check=True, stdout=subprocess.DEVNULL)
+    env = official_account(folder, REFDESK_DATABASE_URL=url, REFDESK_REDIS_URL=redis)
     port = free_port()
     command = (*REFDESK, "serve", "--port", str(port), "--workers", str(PROCESSES))
     with server(command, port, "/healthz", env=env) as (process, _):
