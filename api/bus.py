@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 WAITING_LIMIT = 256  # notices that a slow reader may have before it must look everywhere
 RESYNC = "resync"  # the topic of a notice that says: something was missed, read everything anew
-CHANNEL = "refdesk:"
+CHANNEL = "refdesk:notices"
 RECONNECT_SECONDS = 1.0
 POLL_SECONDS = 1.0
 
@@ -91,8 +91,8 @@ class Subscription(AsyncIterator[Notice]):
 class EventBus(Protocol):
     """Carries notices from whoever changed something to whoever watches it."""
 
-    def publish(self, topic: str, data: dict[str, Any]) -> None:
-        """Tell everyone who watches the topic; callable from any thread, never raises."""
+    def publish(self, *notices: Notice) -> None:
+        """Tell everyone who watches their topics; callable from any thread, never raises."""
         ...
 
     async def subscribe(self, topics: Iterable[str]) -> Subscription:
@@ -146,8 +146,9 @@ class InProcessBus:
     def __init__(self) -> None:
         self._hub = Hub()
 
-    def publish(self, topic: str, data: dict[str, Any]) -> None:
-        self._hub.spread(Notice(topic, data))
+    def publish(self, *notices: Notice) -> None:
+        for notice in notices:
+            self._hub.spread(notice)
 
     async def subscribe(self, topics: Iterable[str]) -> Subscription:
         subscription = Subscription(self._hub, topics)
@@ -172,10 +173,11 @@ class RedisBus:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def publish(self, topic: str, data: dict[str, Any]) -> None:
+    def publish(self, *notices: Notice) -> None:
         """Send to every process; with Redis away, pages catch up when they look again."""
+        told = [[notice.topic, notice.data] for notice in notices]
         try:
-            self._client.publish(CHANNEL + topic, json.dumps(data))
+            self._client.publish(CHANNEL, json.dumps(told))
         except redis.RedisError as error:
             log.warning("notice_not_published", error=type(error).__name__)
 
@@ -215,17 +217,17 @@ class RedisBus:
 
     def _listen(self) -> None:
         with self._client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
-            pubsub.psubscribe(CHANNEL + "*")
+            pubsub.subscribe(CHANNEL)
             while not self._stopping.is_set():
                 message = pubsub.get_message(timeout=POLL_SECONDS)
                 if message is None:
                     continue
-                if message["type"] == "psubscribe":
+                if message["type"] == "subscribe":
                     self._listening.set()
                     self._hub.spread_to_all(Notice(RESYNC, {}))
-                elif message["type"] == "pmessage":
-                    topic = message["channel"].decode().removeprefix(CHANNEL)
-                    self._hub.spread(Notice(topic, json.loads(message["data"])))
+                elif message["type"] == "message":
+                    for topic, data in json.loads(message["data"]):
+                        self._hub.spread(Notice(topic, data))
 
 
 def create_bus(redis_url: str | None) -> EventBus:

@@ -236,9 +236,9 @@ class Database:
         """
         with self._begin() as session:
             yield session
-        for topic, data in pending(session):
+        if notices := pending(session):
             for listener in self.listeners:
-                listener(topic, data)
+                listener(*notices)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from api.accounts import account_named, built_in_account, find_built_in
+from api.bus import Notice
 from api.db import Database
 from api.desks import Desks
 from api.errors import NotFound
@@ -70,9 +70,9 @@ class Doors:
         self.last_rasa = self._get(Rasa.kind, lambda: self._open_rasa(now))
         return self.last_rasa
 
-    def hear(self, topic: str, _data: dict[str, Any]) -> None:
+    def hear(self, *notices: Notice) -> None:
         """Forget all doors when a library, a calendar, an account or an entry has changed."""
-        if topic == SETTINGS:
+        if any(notice.topic == SETTINGS for notice in notices):
             with self._lock:
                 self._changes += 1
                 self._kept.clear()

@@ -4,25 +4,27 @@ What a session flushes is remembered and published after its commit, so that who
 notice finds what it speaks of. Notices carry numbers and kinds, never a patron's words.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Protocol
 
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.bus import conversation_topic, desk_topic
+from api.bus import Notice, conversation_topic, desk_topic
 from bot.models import ChannelAccount, Outbox
 from kb.models import EntryVersion
 from tracker.models import Calendar, Consultation, Event, Library
-
-Pending = tuple[str, dict[str, Any]]
-Publish = Callable[[str, dict[str, Any]], None]
-
 
 SETTINGS = "settings"
 """The topic that says: what doors were opened with has changed (api.doors)."""
 _PENDING = "notices"
 _SETTINGS = (Library, Calendar, ChannelAccount, EntryVersion)
+
+
+class Publish(Protocol):
+    """Takes all notices of a commit at once, as api.bus.EventBus.publish does."""
+
+    def __call__(self, *notices: Notice) -> None: ...
 
 
 def watch(sessions: sessionmaker[Session]) -> None:
@@ -37,43 +39,43 @@ def watch(sessions: sessionmaker[Session]) -> None:
         pending(session).extend(_of_new(session, row))
 
 
-def pending(session: Session) -> list[Pending]:
+def pending(session: Session) -> list[Notice]:
     """The notices that a session's commit will give."""
-    notices: list[Pending] = session.info.setdefault(_PENDING, [])
+    notices: list[Notice] = session.info.setdefault(_PENDING, [])
     return notices
 
 
-def _of_flush(session: Session) -> Iterator[Pending]:
+def _of_flush(session: Session) -> Iterator[Notice]:
     for row in session.new:
         yield from _of_new(session, row)
     for row in session.dirty:
         if isinstance(row, _SETTINGS):
             if session.is_modified(row):  # not only set to what it was
-                yield SETTINGS, {}
+                yield Notice(SETTINGS, {})
         elif isinstance(row, Outbox) and inspect(row).attrs.state.history.has_changes():
             yield from _of_reply(row)
 
 
-def _of_new(session: Session, row: object) -> Iterator[Pending]:
+def _of_new(session: Session, row: object) -> Iterator[Notice]:
     if isinstance(row, Event):
         yield from _of_event(session, row)
     elif isinstance(row, Outbox):
         yield from _of_reply(row)
     elif isinstance(row, _SETTINGS):
-        yield SETTINGS, {}
+        yield Notice(SETTINGS, {})
 
 
-def _of_event(session: Session, row: Event) -> list[Pending]:
+def _of_event(session: Session, row: Event) -> list[Notice]:
     data = {"type": "event", "kind": row.kind, "consultation": row.consultation_id}
-    notices = [(desk_topic(row.library_id), data)]
+    notices = [Notice(desk_topic(row.library_id), data)]
     key = session.identity_key(Consultation, row.consultation_id)
     consultation = session.identity_map.get(key)
     if isinstance(consultation, Consultation) and consultation.conversation_id is not None:
-        notices.append((conversation_topic(consultation.conversation_id), data))
+        notices.append(Notice(conversation_topic(consultation.conversation_id), data))
     return notices
 
 
-def _of_reply(row: Outbox) -> list[Pending]:
+def _of_reply(row: Outbox) -> list[Notice]:
     data = {
         "type": "reply",
         "state": str(row.state),
@@ -82,6 +84,6 @@ def _of_reply(row: Outbox) -> list[Pending]:
         "conversation": row.conversation_id,
     }
     return [
-        (conversation_topic(row.conversation_id), data),
-        (desk_topic(row.library_id), data),
+        Notice(conversation_topic(row.conversation_id), data),
+        Notice(desk_topic(row.library_id), data),
     ]

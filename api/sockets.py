@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import stumbles
 from api.accounts import built_in_account, find_built_in
-from api.bus import conversation_topic
+from api.bus import Notice, conversation_topic
 from api.errors import TooManyAttempts
 from api.libraries import default_library
 from api.limits import PUBLIC
@@ -160,7 +160,7 @@ class Sockets:
         if await self._is_begun(listener):
             await self._send_news(sid, listener)
         if turn.position == 1:
-            self._state.bus.publish(_topic(name), {})
+            self._state.bus.publish(Notice(_topic(name), {}))
 
     def _wait(self, visit: Visit) -> int:
         return self._state.limiter.wait(f"public:{visit.address}", PUBLIC)

@@ -72,9 +72,9 @@ async def presence(request: Request, caller: Librarian, number: int) -> Response
 
     conversation_id = await run_in_threadpool(find)
     typing = {"name": caller.name, "by": caller.email, "consultation": number}
-    state.bus.publish(desk_topic(caller.library_id), {"type": "presence", **typing})
+    state.bus.publish(Notice(desk_topic(caller.library_id), {"type": "presence", **typing}))
     if conversation_id is not None:
         told = {"type": "typing", "name": caller.name}
-        state.bus.publish(conversation_topic(conversation_id), told)
+        state.bus.publish(Notice(conversation_topic(conversation_id), told))
         state.typing_signs.show(conversation_id)
     return Response(status_code=204)

@@ -12,9 +12,9 @@ def test_a_notice_reaches_whoever_watches_its_topic_and_nobody_else(each_bus: Ev
             await each_bus.subscribe([desk_topic(1)]) as desk,
             await each_bus.subscribe([conversation_topic(9)]) as other,
         ):
-            each_bus.publish(desk_topic(1), {"kind": "message"})
+            each_bus.publish(Notice(desk_topic(1), {"kind": "message"}))
             heard = await _next(desk)
-            each_bus.publish(conversation_topic(9), {"kind": "end"})
+            each_bus.publish(Notice(conversation_topic(9), {"kind": "end"}))
             assert (await _next(other)).data == {"kind": "end"}
             return heard, 0
 
@@ -27,7 +27,7 @@ def test_a_notice_may_come_from_any_thread(each_bus: EventBus) -> None:
     async def story() -> list[int]:
         async with await each_bus.subscribe(["desk:1"]) as notices:
             threads = [
-                threading.Thread(target=each_bus.publish, args=("desk:1", {"n": n}))
+                threading.Thread(target=each_bus.publish, args=(Notice("desk:1", {"n": n}),))
                 for n in range(10)
             ]
             for thread in threads:
@@ -37,13 +37,28 @@ def test_a_notice_may_come_from_any_thread(each_bus: EventBus) -> None:
     assert asyncio.run(story()) == list(range(10))
 
 
+def test_notices_told_at_once_arrive_in_their_order(each_bus: EventBus) -> None:
+    async def story() -> list[tuple[str, int]]:
+        async with await each_bus.subscribe(["desk:1", "conversation:9"]) as notices:
+            each_bus.publish(
+                Notice("desk:1", {"n": 1}),
+                Notice("conversation:9", {"n": 2}),
+                Notice("desk:2", {"n": 3}),
+                Notice("desk:1", {"n": 4}),
+            )
+            heard = [await _next(notices) for _ in range(3)]
+            return [(notice.topic, notice.data["n"]) for notice in heard]
+
+    assert asyncio.run(story()) == [("desk:1", 1), ("conversation:9", 2), ("desk:1", 4)]
+
+
 def test_a_reader_who_falls_behind_is_told_to_read_everything_anew() -> None:
     bus = InProcessBus()
 
     async def story() -> str:
         async with await bus.subscribe(["desk:1"]) as notices:
             for n in range(300):
-                bus.publish("desk:1", {"n": n})
+                bus.publish(Notice("desk:1", {"n": n}))
             return (await asyncio.wait_for(anext(notices), WAIT)).topic
 
     assert asyncio.run(story()) == RESYNC

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
+from api.bus import Notice
 from api.db import Database
 from api.libraries import LibraryExists, add_library
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
@@ -129,7 +130,11 @@ def test_nobody_is_told_kept_when_the_commit_of_the_group_fails(
 
 def test_watchers_hear_only_of_what_was_kept(each_database_url: str) -> None:
     heard: list[str] = []
-    database = Database(each_database_url, publish=lambda topic, _: heard.append(topic))
+
+    def hear(*notices: Notice) -> None:
+        heard.extend(notice.topic for notice in notices)
+
+    database = Database(each_database_url, publish=hear)
     with database.transaction() as session:
         library = some_library(session)
         account = ChannelAccount(

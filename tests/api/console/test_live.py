@@ -49,9 +49,9 @@ def test_a_stream_begins_by_saying_that_it_is_open(state: State, bus: EventBus) 
     async def listen() -> list[str]:
         events = _events(state, 1)
         first = await taken(events, 1)
-        bus.publish(DESK, {"type": "reply", "consultation": 3})
-        bus.publish(desk_topic(2), {"type": "reply", "consultation": 4})
-        bus.publish(DESK, {"type": "reply", "consultation": 5})
+        bus.publish(Notice(DESK, {"type": "reply", "consultation": 3}))
+        bus.publish(Notice(desk_topic(2), {"type": "reply", "consultation": 4}))
+        bus.publish(Notice(DESK, {"type": "reply", "consultation": 5}))
         then = await taken(events, 4)
         await events.aclose()
         return [*first, *then]
