@@ -91,16 +91,17 @@ def _titles(entries: Iterable[EntryData], reader: Reader) -> list[dict[str, str]
 def faq(request: Request, slug: str, q: Annotated[str, Query(max_length=200)] = "") -> HTMLResponse:
     """Everything the bot knows, for people who would rather read."""
     state = state_of(request)
+    now = state.clock()
     with state.database.snapshot() as session:
         library = library_by_slug(session, slug)
-        desk = state.desks.of(session, library.id, now=state.clock())
+        desk = state.desks.of(session, library.id, now=now)
         reader = reader_of(request, desk.zone)
         found = _found(desk, q)
         context = {
             "slug": library.slug,
             "library_name": library.name,
             "query": q,
-            "groups": _groups(found, reader),
+            "groups": _groups(found, desk, q, reader, now),
             "open_all": bool(q) and len(found) <= 5,
         }
     return render(request, "faq.html", context, reader=reader)
@@ -125,13 +126,15 @@ def _searchable(entry: EntryData) -> str:
     return normalise("\n".join([*questions, *entry.answers.values()]))
 
 
-def _groups(entries: Iterable[EntryData], reader: Reader) -> list[dict[str, Any]]:
+def _groups(
+    entries: Iterable[EntryData], desk: Desk, query: str, reader: Reader, now: datetime
+) -> list[dict[str, Any]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         shown = {
             "id": entry.id,
             "title": entry.title(reader.language),
-            "answer": entry.answer(reader.language),
+            "answer": desk.answer(entry, query, language=reader.language, now=now),
             "url": web_address(entry.url),
         }
         groups.setdefault(entry.category, []).append(shown)

@@ -12,9 +12,9 @@ from typing import Any, cast
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from bot.conversation import HOURS_TAG
 from bot.desk import Desk
 from bot.hearing import Signal, signals
+from bot.hours import HOURS_TAG
 from bot.intake import Turn, known_patron, locked_conversation, receive
 from bot.messages import Inbound, InboundKind, Reply, ReplyKind
 from bot.models import ChannelAccount, Conversation, Inbox, Outbox, OutboxState

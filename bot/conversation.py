@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from bot import linking
 from bot.desk import Desk
 from bot.hearing import Command, Signal, asked_title, command, fold, is_auto_reply, signals
-from bot.hours import hours_answer
 from bot.messages import Choice, Inbound, InboundKind, Reply, ReplyKind
 from bot.models import Conversation
 from bot.phrases import Phrasebook
@@ -37,7 +36,6 @@ ADDED_MINUTES = 10  # how often a waiting patron is told that more was passed on
 AUTOMATIC_AN_HOUR = 3  # RELIABILITY.md 21: to a detected auto-responder
 FAILED_TURNS = 2  # then a librarian takes over by itself
 UNSTAFFED_PROMISE = timedelta(hours=24)  # where no staffed hours are known
-HOURS_TAG = "live:hours"  # entries with it are answered from the calendars
 _MEDIA = {InboundKind.IMAGE, InboundKind.VOICE, InboundKind.LOCATION, InboundKind.FILE}
 
 
@@ -313,11 +311,10 @@ class _Turn:
 
     def _entry_text(self, entry: EntryData, limit: int, *, titled: bool) -> str:
         language = self.language
-        if HOURS_TAG in entry.tags and self.desk.calendars:
-            return hours_answer(
-                self.say, self.desk.calendars, self.text, now=self.now, zone=self.desk.zone
-            )
-        text, was_cut = bubble(entry.answer(language), limit=limit)
+        whole = self.desk.answer(entry, self.text, language=language, now=self.now)
+        if self.desk.is_live(entry):
+            return whole
+        text, was_cut = bubble(whole, limit=limit)
         if titled:
             text = f"{entry.title(language)}\n{text}"
         if was_cut:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from bot.phrases import Phrasebook, phrasebook
+from bot.hours import HOURS_TAG, hours_answer
+from bot.phrases import LANGUAGES, Phrasebook, phrasebook
+from kb.entries import EntryData
 from kb.knowledge import KnowledgeBase
 from tracker.clock import Calendar
 from tracker.models import Library
@@ -38,3 +41,14 @@ class Desk:
         """The wording in a language, with the library's own texts (its crisis line, say)."""
         own = self.library.settings.get("phrases", {}).get(language, {})
         return phrasebook(language).replaced(own)
+
+    def is_live(self, entry: EntryData) -> bool:
+        """Whether the entry's answer is worked out from the calendars."""
+        return HOURS_TAG in entry.tags and bool(self.calendars)
+
+    def answer(self, entry: EntryData, asked: str, *, language: str | None, now: datetime) -> str:
+        """What the library answers with this entry now: live facts, else the text as typed."""
+        if not self.is_live(entry):
+            return entry.answer(language)
+        say = self.phrases(language if language in LANGUAGES else LANGUAGES[0])
+        return hours_answer(say, self.calendars, asked, now=now, zone=self.zone)

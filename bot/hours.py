@@ -10,6 +10,8 @@ from bot.wording import day_name, moment, spans_text
 from kb.text import normalise
 from tracker.clock import Calendar
 
+HOURS_TAG = "live:hours"  # entries with it are answered from the calendars
+
 _ZH_WEEKDAY = re.compile(r"(下)?(?:周|星期|礼拜)([一二三四五六日天末])")
 _ZH_DATE = re.compile(r"(\d{1,2})月(\d{1,2})[日号]")
 _VI_WEEKDAY = re.compile(r"\b(?:thứ|thu|t)\s?([2-7]|hai|ba|tư|tu|năm|nam|sáu|sau|bảy|bay)\b")

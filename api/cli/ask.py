@@ -2,13 +2,27 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.kb import open_knowledge
-from api.cli.shell import AsJson, LibrarySlug, one_command, print_json, print_table, say
+from api.cli.kb import open_desk, open_knowledge
+from api.cli.shell import (
+    AsJson,
+    LibrarySlug,
+    one_command,
+    present_time,
+    print_json,
+    print_table,
+    say,
+)
 from kb.text import detect_language
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kb.entries import EntryData
+    from kb.knowledge import KnowledgeBase
 
 app = one_command("ask")
 COMMANDS = {"ask": app}
@@ -27,17 +41,36 @@ def ask(
 
     Example: refdesk ask 怎么续借图书 --kb kb.yaml
     """
-    knowledge = open_knowledge(kb, library)
+    language = detect_language(text)
+    if kb is not None:
+        found = _found(open_knowledge(kb, None), text, language, lambda e: e.answer(language))
+    else:
+        with open_desk(library) as desk:
+            now = present_time()
+            found = _found(
+                desk.knowledge,
+                text,
+                language,
+                lambda entry: desk.answer(entry, text, language=language, now=now),
+            )
+    if as_json:
+        print_json(found)
+        return
+    _print(found)
+
+
+def _found(
+    knowledge: "KnowledgeBase", text: str, language: str, answer: "Callable[[EntryData], str]"
+) -> dict[str, Any]:
     decision = knowledge.ask(text)
     explanation = knowledge.explain(text)
-    language = detect_language(text)
-    answers = [knowledge.entry(key) for key in decision.entries]
-    found: dict[str, Any] = {
+    entries = [knowledge.entry(key) for key in decision.entries]
+    return {
         "text": text,
         "language": language,
         "verdict": decision.verdict,
         "entries": decision.entries,
-        "answers": [entry.answer(language) for entry in answers if entry is not None],
+        "answers": [answer(entry) for entry in entries if entry is not None],
         "candidates": [
             {"entry": c.entry, "probability": c.probability} for c in decision.candidates
         ],
@@ -50,24 +83,24 @@ def ask(
             for entry, phrasing, likeness in explanation.nearest
         ],
     }
-    if as_json:
-        print_json(found)
-        return
-    say(f"Verdict: {decision.verdict} ({language})")
+
+
+def _print(found: dict[str, Any]) -> None:
+    say(f"Verdict: {found['verdict']} ({found['language']})")
     for answer in found["answers"]:
         say(answer)
     print_table(
         ("entry", "probability"),
         [
-            *((c.entry, f"{c.probability:.3f}") for c in decision.candidates),
-            ("(none of them)", f"{decision.p_none:.3f}"),
+            *((each["entry"], f"{each['probability']:.3f}") for each in found["candidates"]),
+            ("(none of them)", f"{found['p_none']:.3f}"),
         ],
     )
     print_table(
         ("nearest phrasing", "entry", "likeness"),
-        [(phrasing, entry, f"{likeness:.2f}") for entry, phrasing, likeness in explanation.nearest],
+        [(each["phrasing"], each["entry"], f"{each['likeness']:.2f}") for each in found["nearest"]],
     )
     print_table(
         ("because of", "weight"),
-        [tuple(asdict(reason).values())[:2] for reason in explanation.reasons],
+        [tuple(reason.values())[:2] for reason in found["reasons"]],
     )

@@ -1,6 +1,8 @@
 """refdesk kb: the knowledge base as files, and how good it is."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,9 +27,12 @@ from api.cli.shell import (
 )
 
 if TYPE_CHECKING:
+    from api.settings import Settings
+    from bot.desk import Desk
     from kb.entries import EntryData
     from kb.knowledge import KnowledgeBase
     from kb.library import ImportReport
+    from kb.meaning import Meaning
 
 app = group("kb", "Import, export and evaluate the knowledge base.")
 COMMANDS = {"kb": app}
@@ -197,21 +202,35 @@ def evaluate(
 
 
 def open_knowledge(file: Path | None, library: str | None) -> "KnowledgeBase":
-    from kb.knowledge import KnowledgeBase, KnowledgeBases
+    """The knowledge base of a file, which needs no database, or of a library."""
+    if file is None:
+        with open_desk(library) as desk:
+            return desk.knowledge
+    from kb.knowledge import KnowledgeBase
+
+    return KnowledgeBase.from_file(readable(file), meaning=_meaning(load_settings()))
+
+
+@contextmanager
+def open_desk(library: str | None) -> "Iterator[Desk]":
+    """A library's knowledge and calendars, as the bot has them now."""
+    from api.desks import Desks
+    from kb.knowledge import KnowledgeBases
+
+    settings = load_settings()
+    desks = Desks(KnowledgeBases(meaning=_meaning(settings)), settings.public_url)
+    with open_database(settings) as database, database.snapshot() as session:
+        owner = library_of(session, library)
+        yield desks.of(session, owner.id, now=present_time())
+
+
+def _meaning(settings: "Settings") -> "Meaning":
+    """The semantic model where one is set; the word cutter's cache lies with our own files."""
     from kb.meaning import meaning
     from kb.segment import use_cache
 
-    settings = load_settings()
     use_cache(settings.var_dir / "jieba")
-    chosen = meaning(settings.semantic_model, settings.semantic_languages)
-    if file is not None:
-        return KnowledgeBase.from_file(readable(file), meaning=chosen)
-    from zoneinfo import ZoneInfo
-
-    with open_database() as database, database.snapshot() as session:
-        owner = library_of(session, library)
-        today = present_time().astimezone(ZoneInfo(owner.timezone)).date()
-        return KnowledgeBases(meaning=chosen).of(session, owner.id, today=today)
+    return meaning(settings.semantic_model, settings.semantic_languages)
 
 
 def _print_scores(scores: dict[str, Any]) -> None:

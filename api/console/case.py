@@ -20,6 +20,7 @@ from api.models import Staff
 from api.rendering import is_fragment
 from api.screens import Screen, known_text, reading
 from bot import linking
+from bot.desk import Desk
 from bot.models import Conversation
 from bot.windows import can_send, closes_at
 from kb.entries import EntryData, base_language
@@ -242,20 +243,29 @@ def _suggestions(
     text = last if is_new_question else consultation.title or last
     if not text.strip():
         return []
-    knowledge = screen.state.desks.of(session, screen.library.id, now=screen.now).knowledge
-    decision = knowledge.ask(text, lang=consultation.language)
-    near = [(knowledge.entry(item.entry), item.probability) for item in decision.candidates]
+    desk = screen.state.desks.of(session, screen.library.id, now=screen.now)
+    decision = desk.knowledge.ask(text, lang=consultation.language)
+    near = [(desk.knowledge.entry(item.entry), item.probability) for item in decision.candidates]
     return [
-        _suggestion(screen, entry, probability, consultation.language)
+        _suggestion(screen, desk, entry, probability, text=text, language=consultation.language)
         for entry, probability in near
         if entry is not None and entry.answers
     ][:NEAREST]
 
 
 def _suggestion(
-    screen: Screen, entry: EntryData, probability: float, language: str | None
+    screen: Screen,
+    desk: Desk,
+    entry: EntryData,
+    probability: float,
+    *,
+    text: str,
+    language: str | None,
 ) -> dict[str, Any]:
-    reading = entry.answer(screen.reader.language)
+    def said(language: str | None) -> str:
+        return desk.answer(entry, text, language=language, now=screen.now)
+
+    reading = said(screen.reader.language)
     others = [code for code in entry.answers if code != base_language(language)]
     return {
         "id": entry.id,
@@ -263,10 +273,9 @@ def _suggestion(
         "opening": reading[:OPENING] + ("…" if len(reading) > OPENING else ""),
         "answer": reading,
         "probability": probability,
-        "patron_answer": entry.answer(language),
+        "patron_answer": said(language),
         "translations": [
-            {"language_name": screen.language_name(code), "answer": entry.answers[code]}
-            for code in others
+            {"language_name": screen.language_name(code), "answer": said(code)} for code in others
         ],
     }
 

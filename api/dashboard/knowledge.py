@@ -123,7 +123,8 @@ def try_page(
 
 
 def _tried(session: Session, screen: Screen, text: str) -> dict[str, Any]:
-    knowledge = screen.state.desks.of(session, screen.library.id, now=screen.now).knowledge
+    desk = screen.state.desks.of(session, screen.library.id, now=screen.now)
+    knowledge, now = desk.knowledge, screen.now
     language = detect_language(text)
     decision = knowledge.ask(text, lang=language)
     explanation = knowledge.explain(text, lang=language)
@@ -147,7 +148,11 @@ def _tried(session: Session, screen: Screen, text: str) -> dict[str, Any]:
         "verdict": decision.verdict,
         "language_name": screen.language_name(language),
         "answers": [
-            {"title": entry.title(language), "text": entry.answer(language)} for entry in answers
+            {
+                "title": entry.title(language),
+                "text": desk.answer(entry, text, language=language, now=now),
+            }
+            for entry in answers
         ],
         "candidates": lines,
         "p_none": decision.p_none,

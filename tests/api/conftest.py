@@ -55,6 +55,14 @@ ENTRIES = [
     ),
 ]
 
+HOURS = EntryData(
+    id="opening-hours",
+    category="hours",
+    questions={"zh": ("几点开门",), "en": ("When are you open",)},
+    answers={"zh": "typed text", "en": "typed text"},
+    tags=("live:hours",),
+)
+
 
 @dataclass(frozen=True)
 class Libraries:

@@ -239,6 +239,27 @@ def test_a_question_is_explained(run: Run, tmp_path: Path) -> None:
     assert "renew-book" in fine(run("ask", "怎么续借图书", "--kb", tmp_path / "kb.yaml"))
 
 
+def test_asked_for_its_hours_a_library_gives_those_of_its_calendar(
+    north: Run, tmp_path: Path
+) -> None:
+    hours = {
+        "id": "opening-hours",
+        "category": "hours",
+        "questions": {"zh": ["几点开门", "开放时间"]},
+        "answers": {"zh": "typed text"},
+        "tags": ["live:hours"],
+    }
+    kb = tmp_path / "kb.yaml"
+    kb.write_text(yaml.safe_dump({"entries": [*yaml.safe_load(KB)["entries"], hours]}))
+    fine(north("kb", "import", kb, "--library", "north"))
+
+    of_library = json.loads(fine(north("ask", "周二几点开门", "--json")))
+    of_file = json.loads(fine(north("ask", "周二几点开门", "--kb", kb, "--json")))
+
+    assert "不开放" in of_library["answers"][0]  # open on Mondays only
+    assert of_file["answers"] == ["typed text"]  # a file has no calendar
+
+
 # --- channels and staff ------------------------------------------------------------------
 
 WECHAT = (

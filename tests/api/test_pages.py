@@ -9,7 +9,7 @@ from api.db import Database
 from api.i18n import LANGUAGES
 from kb.entries import EntryData
 from kb.library import import_entries
-from tests.api.conftest import PASSWORD, Libraries, csrf_of, post_form
+from tests.api.conftest import HOURS, PASSWORD, Libraries, csrf_of, post_form
 from tests.conftest import MONDAY
 
 PAGES = ["/", "/faq/north", "/faq/north?q=续借", "/faq/north?q=nothing+of+the+kind", "/sign-in"]
@@ -55,6 +55,20 @@ def test_answers_are_never_markup(
 
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_opening_hours_are_those_of_the_calendar(
+    client: TestClient, libraries: Libraries, database: Database
+) -> None:
+    with database.transaction() as session:
+        import_entries(session, libraries.north, [HOURS], now=MONDAY, by="tests")
+
+    page = client.get("/faq/north", headers={"Accept-Language": "en"}).text
+    of_sunday = client.get("/faq/north?q=周日几点开门", headers={"Accept-Language": "en"}).text
+
+    assert "Today: the Main Library is open 8:30–17:30." in page
+    assert "Sunday: the Main Library is closed." in of_sunday
+    assert "typed text" not in page + of_sunday
 
 
 def test_the_language_is_kept_once_chosen(client: TestClient, libraries: Libraries) -> None:

@@ -10,7 +10,8 @@ from api.audit import AuditEntry
 from api.db import Database
 from bot.delivery import needing_attention
 from bot.models import Outbox, OutboxState
-from tests.api.conftest import Libraries, SignIn
+from kb.library import import_entries
+from tests.api.conftest import HOURS, Libraries, SignIn
 from tests.api.console.conftest import LIBRARIAN, kinds, patron_asks, row_of, says, send
 from tests.conftest import MONDAY, StandingClock
 from tracker.models import Consultation
@@ -313,3 +314,23 @@ def test_a_dead_reply_is_listed_and_tried_again(
     with database.snapshot() as session:
         assert list(needing_attention(session, libraries.north)) == []
     assert send(desk, f"/desk/undelivered/{stuck}", decision="retry").status_code == 404
+
+
+def test_suggested_hours_are_those_of_the_calendar(
+    client: TestClient,
+    signed_in: SignIn,
+    clock: StandingClock,
+    database: Database,
+    libraries: Libraries,
+) -> None:
+    with database.transaction() as session:
+        import_entries(session, libraries.north, [HOURS], now=clock(), by="tests")
+    patron_asks(client, clock, "周日几点开门")
+    librarian = signed_in(LIBRARIAN)
+    with database.snapshot() as session:
+        number = session.scalars(select(Consultation.id)).one()
+
+    page = librarian.get(f"/desk/c/{number}").text
+
+    assert "周日：主馆不开放" in page
+    assert "typed text" not in page
