@@ -12,16 +12,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from rapidfuzz import fuzz, process
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
+from kb.columns import Base
 from kb.entries import EntryData
-from kb.knowledge import KnowledgeBase
+from kb.knowledge import TRAINED, KnowledgeBase, KnowledgeBases
 from kb.large import COMMON, LargeMatcher, features
+from kb.library import import_entries, save_entry
 from kb.reading import read
 from kb.segment import use_cache
 from kb.thesaurus import shipped_concepts
@@ -130,6 +135,34 @@ def many_libraries(cache_directory: Path, count: int, wanted: int = 3_000) -> No
     )
 
 
+def edits(entries: list[EntryData], times: int = 9) -> None:
+    """What one edit costs, from saving it to being asked by it, the relearning behind it aside."""
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    bases, now = KnowledgeBases(), datetime(2026, 9, 7, tzinfo=UTC)
+    bases._relearn = lambda *_: None  # type: ignore[method-assign]
+    with Session(engine) as session:
+        import_entries(session, 1, entries, now=now, by="scale")
+        session.commit()
+        bases.of(session, 1, today=now.date())
+
+    def edit(number: int) -> None:
+        asked = f"zzyzx road closes early {number}"
+        edited = replace(entries[number], questions={"en": (asked,)})
+        with Session(engine) as session:
+            save_entry(session, 1, edited, now=now, by="scale")
+            session.commit()
+        with Session(engine) as session:
+            found = bases.of(session, 1, today=now.date()).ask(asked)
+        assert found.candidates[0].entry == edited.id
+
+    spent = [timed(partial(edit, number))[1] for number in range(times)]
+    print(
+        f"{len(entries):,} entries: one changed, saved and asked in"
+        f" {1000 * statistics.median(spent):.0f} ms"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=100_000)
@@ -174,6 +207,7 @@ def main() -> None:
         )
         assert changed is not None
         print(f"one entry changed in {1000 * seconds:.0f} ms")
+        edits(library(TRAINED))
         many_libraries(kept, given.libraries)
 
 

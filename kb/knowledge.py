@@ -2,9 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from kb.entries import Concept, EntryData, answers, phrasings
 from kb.explanation import Explanation
 from kb.files import load_concepts, load_file
 from kb.large import LargeMatcher
-from kb.library import export_concepts, export_entries, knowledge_state
+from kb.library import entries_since, export_concepts, knowledge_state
 from kb.matcher import Matcher
 from kb.meaning import WITHOUT, Meaning, SentenceMeaning
 from kb.sentence_store import recall
@@ -172,7 +172,8 @@ class KnowledgeBase:
 @dataclass(slots=True)
 class _Held:
     knowledge: KnowledgeBase
-    until: date | None  # the last day for which its entries are the valid ones
+    known: Mapping[str, tuple[int, EntryData]]  # every entry in use, with its version
+    until: date | None  # the last day for which its valid entries are those that it learned
     since: date
 
 
@@ -228,7 +229,7 @@ class KnowledgeBases:
         knowledge = held.knowledge.leaning(lean)
         with self._lock:
             if self._held.get(library_id) is held:
-                self._held[library_id] = _Held(knowledge, held.until, held.since)
+                self._held[library_id] = replace(held, knowledge=knowledge)
         return knowledge
 
     def settle(self) -> None:
@@ -238,20 +239,22 @@ class KnowledgeBases:
                 thread.join()
 
     def _next(self, session: Session, library_id: int, version: int, today: date) -> _Held:
-        entries = export_entries(session, library_id)
+        held = self._get(library_id)
+        known = entries_since(session, library_id, held.known if held else {})
+        entries = [entry for _, entry in known.values()]
         if isinstance(self.meaning, SentenceMeaning):
             recall(session, self.meaning, entries)
         valid = [entry for entry in entries if entry.is_valid(today)]
         concepts = tuple(export_concepts(session, library_id))
         until = _until(entries, today)
-        held = self._get(library_id)
         if held is not None and held.knowledge.concepts == concepts:
             quick = held.knowledge.changed(valid, version=version)
             if quick is not None:
                 if quick.matcher is not held.knowledge.matcher and quick.matcher.is_patchy:
                     self._relearn(library_id, quick)
-                return _Held(quick, until, today)
-        return _Held(self._learned(library_id, valid, concepts, version), until, today)
+                return _Held(quick, known, until, today)
+        knowledge = self._learned(library_id, valid, concepts, version)
+        return _Held(knowledge, known, until, today)
 
     def _learned(
         self,
@@ -278,7 +281,7 @@ class KnowledgeBases:
                 held = self._held.get(library_id)
                 if held is not None and held.knowledge.matcher is quick.matcher:
                     better = better.leaning(held.knowledge.lean)
-                    self._held[library_id] = _Held(better, held.until, held.since)
+                    self._held[library_id] = replace(held, knowledge=better)
 
         thread = threading.Thread(target=work, name=f"relearn-{library_id}", daemon=True)
         self._relearning[library_id] = thread

@@ -1,7 +1,7 @@
 """A library's entries in the database: import, export, edit, retire, with their whole history."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ __all__ = [
     "Conflict",
     "ImportReport",
     "conflicts",
+    "entries_since",
     "entry_versions",
     "export_concepts",
     "export_entries",
@@ -34,6 +35,8 @@ __all__ = [
     "save_entry",
     "write_file",
 ]
+
+_FEW = 20  # entries up to which they are read one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,6 @@ def import_entries(
         position += row is None
     if done["added"] or done["updated"]:
         _bump(session, library_id, now=now)
-    session.flush()
     live = [to_data(row) for row in rows.values() if row.retired_at is None]
     return ImportReport(
         tuple(done["added"]),
@@ -114,6 +116,28 @@ def export_entries(session: Session, library_id: int) -> list[EntryData]:
     return [to_data(row) for row in _rows(session, library_id).values() if row.retired_at is None]
 
 
+def entries_since(
+    session: Session, library_id: int, known: Mapping[str, tuple[int, EntryData]]
+) -> dict[str, tuple[int, EntryData]]:
+    """The entries in use by their keys, in their order, each with its version.
+
+    What is `known` in the same version is not read again: that is quick where little changed.
+    """
+    query = (
+        select(Entry.key, Entry.version)
+        .where(Entry.library_id == library_id, Entry.retired_at.is_(None))
+        .order_by(Entry.position, Entry.key)
+    )
+    versions: dict[str, int] = dict(session.execute(query).all())
+    fresh = [key for key, version in versions.items() if known.get(key, (0,))[0] != version]
+    if len(fresh) > _FEW:
+        rows = _rows(session, library_id)
+    else:
+        rows = {key: _row(session, library_id, key) for key in fresh}
+    read = {key: (rows[key].version, to_data(rows[key])) for key in fresh}
+    return {key: read.get(key) or known[key] for key in versions}
+
+
 def save_entry(
     session: Session, library_id: int, entry: EntryData, *, now: datetime, by: str
 ) -> EntryData:
@@ -122,7 +146,13 @@ def save_entry(
         checked = entry_from_document(entry.as_document())
     except BadDocument as bad:
         raise BadEntry(str(bad)) from bad
-    import_entries(session, library_id, [checked], now=now, by=by)
+    row = session.get(Entry, (library_id, checked.id))
+    if row is None or row.retired_at is not None or to_data(row) != checked:
+        last = select(func.max(Entry.position)).where(Entry.library_id == library_id)
+        position = session.scalar(last)
+        following = 0 if position is None else position + 1
+        _write(session, library_id, checked, row, following, now=now, by=by)
+        _bump(session, library_id, now=now)
     return checked
 
 

@@ -57,10 +57,11 @@ class Spelling:
         self._known = shared.known.union(self._meant)
         self._own_pairs = frozenset(pairs - shared.pairs)
         self._words = sorted(word for word in self._meant if len(word) >= _SHORTEST)
-        self._prepare()
+        self._prepare_vietnamese()
+        self._forget()
 
-    def _prepare(self) -> None:
-        """Derive what depends on the words that are known, and forget earlier answers."""
+    def _prepare_vietnamese(self) -> None:
+        """Derive what depends on the Vietnamese words that are known."""
         # The most frequent first, so that it stays where two words are typed alike.
         marked = [word for word, _ in self._vietnamese.most_common()]
         self._typed: dict[str, str] = {}
@@ -70,6 +71,9 @@ class Spelling:
         self._marked = sorted(self._vietnamese)
         self._folded = sorted(set(map(_folded, marked)))
         self._folded_known = frozenset(self._folded)
+
+    def _forget(self) -> None:
+        """Forget earlier answers."""
         self.latin = lru_cache(maxsize=4_096)(self._latin)
         self.vietnamese = lru_cache(maxsize=4_096)(self._syllable)
 
@@ -80,15 +84,18 @@ class Spelling:
         words: Counter[str] = Counter()
         for text in texts:
             _learn(text, words, pairs)
-        other._meant = self._meant + words
-        other._known = self._known | set(words)
+        other._meant = self._meant.copy()
+        other._meant.update(words)
+        other._known = self._known.union(words)
         other._own_pairs = self._own_pairs | (pairs - self._usual_pairs)
-        long = {word for word in words if len(word) >= _SHORTEST}
-        other._words = sorted({*self._words, *long})
-        other._vietnamese = self._vietnamese + Counter(
-            word for text in texts for word in _vietnamese(text)
-        )
-        other._prepare()
+        long = [word for word in words if len(word) >= _SHORTEST and word not in self._meant]
+        other._words = sorted([*self._words, *long])
+        marked = [word for text in texts for word in _vietnamese(text)]
+        if marked:
+            other._vietnamese = self._vietnamese.copy()
+            other._vietnamese.update(marked)
+            other._prepare_vietnamese()
+        other._forget()
         return other
 
     def _latin(self, word: str) -> str:

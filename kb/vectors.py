@@ -268,12 +268,15 @@ class Postings:
             rows.shape[0],
         )
 
+    def matrix(self) -> sparse.csc_matrix:
+        """The rows as those of a sparse matrix; nothing is copied."""
+        parts = (self.values, self.rows, self.starts)
+        return sparse.csc_matrix(parts, shape=(self.size, len(self.starts) - 1))
+
     def likeness(self, points: Points) -> Floats:
         """The cosine of each row with each point."""
         if len(points) != 1:
-            columns = sparse.csc_matrix(
-                (self.values, self.rows, self.starts), shape=(self.size, len(self.starts) - 1)
-            )
+            columns = self.matrix()
             found = points.matrix(columns.shape[1]) @ columns.T
             return np.asarray(found.toarray(), np.float32)
         begins = self.starts[points.numbers]

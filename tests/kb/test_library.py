@@ -6,6 +6,7 @@ import pytest
 from kb.entries import Concept
 from kb.errors import BadEntry, UnknownEntry
 from kb.library import (
+    entries_since,
     entry_versions,
     export_concepts,
     export_entries,
@@ -107,6 +108,34 @@ def test_a_wording_that_two_entries_claim_is_reported(session, renew, hours):
     )
 
     assert [conflict.entries for conflict in report.conflicts] == [("renew-books", "opening-hours")]
+
+
+def test_only_what_changed_is_read_again(session, renew, hours):
+    import_entries(session, 1, [renew, hours], now=NOW, by="lin")
+    before = entries_since(session, 1, {})
+    edited = replace(renew, answers={"en": "Edited."})
+    save_entry(session, 1, edited, now=NOW, by="lin")
+
+    after = entries_since(session, 1, before)
+
+    assert [entry for _, entry in after.values()] == [edited, hours]
+    assert after[hours.id] is before[hours.id]
+
+
+def test_a_retired_entry_is_read_no_more(session, renew, hours):
+    import_entries(session, 1, [renew, hours], now=NOW, by="lin")
+    before = entries_since(session, 1, {})
+    retire_entry(session, 1, renew.id, now=NOW, by="lin")
+
+    assert list(entries_since(session, 1, before)) == [hours.id]
+
+
+def test_an_entry_that_is_saved_stands_behind_the_others(session, renew, hours):
+    import_entries(session, 1, [renew], now=NOW, by="lin")
+    save_entry(session, 1, hours, now=NOW, by="lin")
+    save_entry(session, 1, replace(renew, id="a-third"), now=NOW, by="lin")
+
+    assert [entry.id for entry in export_entries(session, 1)] == [renew.id, hours.id, "a-third"]
 
 
 def test_an_entry_without_a_question_is_refused(session, renew):
