@@ -69,7 +69,9 @@ def refresh_plans(session: Session) -> None:
     """
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("ANALYZE consultation, event")
+        connection.exec_driver_sql(
+            "ANALYZE consultation (id, library_id, key), event (library_id, consultation_id)"
+        )
 
 
 class Written(NamedTuple):
@@ -276,13 +278,16 @@ def _sqlite_rows(table: str, columns: Sequence[str], rows: Rows) -> list[tuple[A
     kinds = [Base.metadata.tables[table].columns[name].type for name in columns]
     instants = [place for place, kind in enumerate(kinds) if isinstance(kind, UtcDateTime)]
     documents = [place for place, kind in enumerate(kinds) if isinstance(kind, JSON)]
+    texts: dict[datetime | None, str | None] = {None: None}  # each instant fills many columns
     written = []
     for row in rows:
         values = list(row)
         for place in instants:
-            if (instant := values[place]) is not None:
+            instant = values[place]
+            if instant not in texts:
                 # 26 characters without the offset. The instant is in UTC already.
-                values[place] = instant.isoformat(" ", "microseconds")[:26]
+                texts[instant] = instant.isoformat(" ", "microseconds")[:26]
+            values[place] = texts[instant]
         for place in documents:
             if (document := values[place]) is not None:
                 values[place] = dumps(document)

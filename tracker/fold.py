@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 from json import dumps
+from operator import lt
 from typing import Any, NamedTuple
 
 FOLD_VERSION = 1
@@ -166,15 +167,18 @@ def fold(streams: Sequence[Stream]) -> Facts:
     if events:
         facts.last_event_at = max(facts.last_event_at, events[-1].at)
     by_kind = _by_kind(events)
+    messages = patron_messages(by_kind.get(Kind.MESSAGE, ()), by_kind.get(Kind.SPLIT, ()))
     _clocks(facts, by_kind)
     _handling(facts, by_kind)
-    _description(facts, by_kind)
-    _course(facts, by_kind)
-    own_kinds = by_kind if len(streams) == 1 else _by_kind(ordered(own.events))
-    _leaving(facts, own_kinds, own.key)
+    _description(facts, by_kind, messages)
+    _course(facts, by_kind, messages)
+    rewritten = not by_kind.keys().isdisjoint(_REWRITING)
+    if rewritten:
+        own_kinds = by_kind if len(streams) == 1 else _by_kind(ordered(own.events))
+        _leaving(facts, own_kinds, own.key)
     _standing(facts)
     early = bool(events) and events[0].at < facts.received_at
-    facts.plain = len(streams) == 1 and not early and by_kind.keys().isdisjoint(_REWRITING)
+    facts.plain = len(streams) == 1 and not early and not rewritten
     return facts
 
 
@@ -246,6 +250,10 @@ def _standing(facts: Facts) -> None:
 
 def ordered(events: Iterable[EventData]) -> list[EventData]:
     """The events in the one order that the fold reads them in, each once."""
+    events = list(events)
+    moments = [(event.at, CAUSE[event.kind]) for event in events]
+    if all(map(lt, moments, moments[1:])):  # in order already, as logs mostly are
+        return events
     result: list[EventData] = []
     for _, same in groupby(sorted(events, key=_moment), key=_moment):
         tied = list(same)
@@ -282,34 +290,43 @@ def is_substantive(event: EventData) -> bool:
 
 def _clocks(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
     """Who answered when. Decides `handed_over`."""
-    received = facts.received_at
     written = _arrived(events)
-    reclassified = _reclassified(events)
+    if written:
+        _feedback(facts, written, _reclassified(events))
+    escalated = events.get(Kind.ESCALATED, ())
+    if escalated:
+        facts.escalated_at = escalated[0].at
+        facts.urgent = any(bool(_get(event, "urgent")) for event in escalated)
+    if Kind.BOT_ANSWER in events:
+        _bot(facts, events)
+    facts.handed_over = bool(escalated or written) or facts.bot_at is None
+    spoke = facts.last_feedback_at
+    if spoke is not None and (facts.last_reply_at is None or spoke > facts.last_reply_at):
+        facts.last_reply_at = spoke
+
+
+def _feedback(
+    facts: Facts, written: Sequence[EventData], reclassified: Mapping[datetime, "_Called"]
+) -> None:
+    """What librarians wrote first, what of it answered first, and how long each took."""
+    received = facts.received_at
     for event in written:
         if event.at < received:
             continue
         if facts.feedback_at is None:
             facts.feedback_at, facts.feedback_by = event.at, event.by
+            facts.feedback_micros = (event.at - received) // MICROSECOND
         facts.last_feedback_at = event.at
         called = reclassified.get(event.at)
         substantive = is_substantive(event) if called is None else called.substantive
         if facts.answered_at is None and substantive:
             facts.answered_at, facts.answered_by = event.at, event.by
+            facts.answered_micros = (event.at - received) // MICROSECOND
             facts.reclassified_late = (
                 called is not None
                 and not is_substantive(event)
                 and event.at <= received + DAY < called.at
             )
-    facts.feedback_micros = _micros_after(received, facts.feedback_at)
-    facts.answered_micros = _micros_after(received, facts.answered_at)
-    escalated = events.get(Kind.ESCALATED, ())
-    if escalated:
-        facts.escalated_at = escalated[0].at
-        facts.urgent = any(bool(_get(event, "urgent")) for event in escalated)
-    _bot(facts, events)
-    facts.handed_over = bool(escalated or written) or facts.bot_at is None
-    replies = [at for at in (facts.last_reply_at, facts.last_feedback_at) if at]
-    facts.last_reply_at = max(replies, default=None)
 
 
 def _arrived(events: Mapping[str, list[EventData]]) -> Sequence[EventData]:
@@ -317,17 +334,15 @@ def _arrived(events: Mapping[str, list[EventData]]) -> Sequence[EventData]:
 
     A delivery's failure names the message by its instant: feedback must reach the patron.
     """
+    written = events.get(Kind.FEEDBACK, ())
+    if Kind.FAILED not in events:
+        return written
     lost = {
         datetime.fromisoformat(at)
-        for event in events.get(Kind.FAILED, ())
+        for event in events[Kind.FAILED]
         if (at := _get(event, "feedback_at")) is not None
     }
-    written = events.get(Kind.FEEDBACK, ())
-    return [event for event in written if event.at not in lost] if lost else written
-
-
-def _micros_after(start: datetime, at: datetime | None) -> int | None:
-    return None if at is None else (at - start) // MICROSECOND
+    return [event for event in written if event.at not in lost]
 
 
 class _Called(NamedTuple):
@@ -347,22 +362,20 @@ def _reclassified(events: Mapping[str, list[EventData]]) -> dict[datetime, _Call
 
 
 def _bot(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
-    answers = [e for e in events.get(Kind.BOT_ANSWER, ()) if e.at >= facts.received_at]
+    answers = [event.at for event in events[Kind.BOT_ANSWER] if event.at >= facts.received_at]
     if not answers:
         return
+    facts.last_reply_at = answers[-1]
+    facts.bot_first = facts.feedback_at is None or answers[0] <= facts.feedback_at
     rejections = [event.at for event in events.get(Kind.BOT_REJECTED, ())]
-    facts.last_reply_at = answers[-1].at
-    facts.bot_first = facts.feedback_at is None or answers[0].at <= facts.feedback_at
-    for answer in answers:
-        retracted = [at for at in rejections if answer.at <= at <= answer.at + DAY]
+    for answered in answers:
+        retracted = [at for at in rejections if answered <= at <= answered + DAY]
         if not retracted:
-            facts.bot_at = facts.bot_at or answer.at
+            facts.bot_at = facts.bot_at or answered
         elif facts.bot_rejected_at is None:
             facts.bot_rejected_at = retracted[0]
-    if facts.bot_at is not None:
-        facts.bot_accepted = any(
-            event.at >= facts.bot_at for event in events.get(Kind.BOT_ACCEPTED, ())
-        )
+    if facts.bot_at is not None and Kind.BOT_ACCEPTED in events:
+        facts.bot_accepted = events[Kind.BOT_ACCEPTED][-1].at >= facts.bot_at
 
 
 def _handling(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
@@ -380,16 +393,18 @@ def _handling(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
         facts.failed_at = event.at
 
 
-def _description(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
+def _description(
+    facts: Facts, events: Mapping[str, list[EventData]], messages: Sequence[EventData]
+) -> None:
     """Topic, language, title and classification; a correction has the last word."""
-    messages = patron_messages(events.get(Kind.MESSAGE, ()), events.get(Kind.SPLIT, ()))
-    facts.title = _title(messages, events.get(Kind.ESCALATED, ()))
+    escalated = events.get(Kind.ESCALATED, ())
+    facts.title = _title(messages, escalated)
     for event in messages:
         if facts.language is None:
             facts.language = _get(event, "language")
     for event in events.get(Kind.BOT_ANSWER, ()):
         facts.topic = _get(event, "entry") or facts.topic
-    for event in events.get(Kind.ESCALATED, ()):
+    for event in escalated:
         facts.topic = facts.topic or _get(event, "topic")
     for event in events.get(Kind.CORRECTED, ()):
         data = event.data or {}
@@ -401,12 +416,11 @@ def _description(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
 
 def _title(messages: Sequence[EventData], escalated: Sequence[EventData]) -> str | None:
     """What it is about: the question that the bot had no answer to, else the first one."""
-    texts = [(event.at, event.text) for event in messages if event.text]
+    texts = [event.text for event in messages if event.text]
     if escalated and _get(escalated[0], "reason") == "unknown":
-        handed = [text for at, text in texts if at <= escalated[0].at]
-        if handed:
-            return handed[-1][:TITLE_LENGTH]
-    return texts[0][1][:TITLE_LENGTH] if texts else None
+        handed = [event.text for event in messages if event.text and event.at <= escalated[0].at]
+        texts = handed[-1:] or texts
+    return texts[0][:TITLE_LENGTH] if texts else None
 
 
 def patron_messages(
@@ -421,22 +435,23 @@ def patron_messages(
     ]
 
 
-def _course(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
+def _course(
+    facts: Facts, events: Mapping[str, list[EventData]], messages: Sequence[EventData]
+) -> None:
     """Closing, reopening, pausing, withdrawing, and since when a patron has been waiting."""
-    closed = [event.at for event in events.get(Kind.CLOSED, ())]
-    reopened = [event.at for event in events.get(Kind.REOPENED, ())]
-    if closed:
+    if Kind.CLOSED in events:
+        closed = [event.at for event in events[Kind.CLOSED]]
         facts.first_closed_at = closed[0]
-        again = sorted({at for at in reopened if at >= closed[0]})
+        again = sorted({e.at for e in events.get(Kind.REOPENED, ()) if e.at >= closed[0]})
         facts.reopen_count = len(again)
         facts.reopened_at = again[0] if again else None
         facts.closed_at = closed[-1] if not again or closed[-1] > again[-1] else None
     withdrawn = [e.at for e in events.get(Kind.WITHDRAWN, ()) if e.at >= facts.received_at]
     if withdrawn and (facts.answered_at is None or withdrawn[0] < facts.answered_at):
         facts.withdrawn_at = withdrawn[0]
-    messages = patron_messages(events.get(Kind.MESSAGE, ()), events.get(Kind.SPLIT, ()))
     facts.waiting_since = _waiting_since(facts, messages)
-    facts.paused_at = _paused_at(facts, events, messages)
+    if Kind.PAUSED in events:
+        facts.paused_at = _paused_at(facts, events, messages)
 
 
 def _waiting_since(facts: Facts, messages: Sequence[EventData]) -> datetime | None:
@@ -453,8 +468,8 @@ def _paused_at(
     facts: Facts, events: Mapping[str, list[EventData]], messages: Sequence[EventData]
 ) -> datetime | None:
     """Since when a librarian has been waiting for the patron; a patron's message ends it."""
-    paused = [event.at for event in events.get(Kind.PAUSED, ())]
-    if not paused or facts.feedback_at is None or paused[-1] < facts.feedback_at:
+    paused = [event.at for event in events[Kind.PAUSED]]
+    if facts.feedback_at is None or paused[-1] < facts.feedback_at:
         return None
     ends = [event.at for event in events.get(Kind.RESUMED, ())]
     ends += [message.at for message in messages if message.at > paused[-1]]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from json import JSONDecodeError, JSONDecoder, dumps
 from pathlib import Path
+from types import UnionType
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -32,7 +33,13 @@ LONGEST_NAME = 255
 CSV_COLUMNS = ("id", "library", "channel", "received_at", "feedback_at", "closed_at", "by")
 REQUIRED_COLUMNS = ("id", "library", "channel", "received_at")
 PLAIN_KEYS = frozenset({"at", "kind", "by", "text"})
-INSTANT_KEYS = ("promised_at", "feedback_at")
+INSTANT_KEYS = frozenset({"promised_at", "feedback_at"})
+FORMS: Mapping[str, tuple[UnionType | type, str]] = {
+    "substantive": (bool, "true or false"),
+    "moved": (list | None, "a list of instants"),
+    "read_scale": (int | None, "a number"),
+    **dict.fromkeys(("into", "reason", "entry", "to", "language", "topic"), (str | None, "a text")),
+}
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 MOST_ERRORS = 100_000  # that are named one by one; the others are counted
 TOLD_EVERY = 65_536  # bytes, so that drawing a bar costs no time
@@ -228,19 +235,15 @@ def _event(item: Any, key: str) -> EventData:
 
 
 def _check_data(data: Mapping[str, Any]) -> None:
-    if not isinstance(data.get("substantive", True), bool):
-        raise BadRow("substantive is true or false")
-    for name in ("into", "reason", "entry", "to", "language", "topic"):
-        if not isinstance(data.get(name), str | None):
-            raise BadRow(f"{name} is a text")
-    for name in INSTANT_KEYS:
-        if data.get(name) is not None:
-            _instant(data[name], name)
-    moved = data.get("moved") or []
-    if not isinstance(moved, list) or not all(isinstance(at, str) for at in moved):
+    for name, value in data.items():
+        if name in FORMS:
+            form, wrong = FORMS[name]
+            if not isinstance(value, form):
+                raise BadRow(f"{name} is {wrong}")
+        elif name in INSTANT_KEYS and value is not None:
+            _instant(value, name)
+    if not all(isinstance(at, str) for at in data.get("moved") or ()):
         raise BadRow("moved is a list of instants")
-    if not isinstance(data.get("read_scale"), int | None):
-        raise BadRow("read_scale is a number")
 
 
 def _instant(text: Any, name: str) -> datetime:
@@ -252,10 +255,11 @@ def _instant(text: Any, name: str) -> datetime:
         raise BadRow(f"{name}: {text[:40]!r} is not an ISO-8601 instant") from None
     if instant.tzinfo is None:
         raise BadRow(f"{name}: {text!r} has no offset; write it with Z or with +08:00")
-    try:
-        instant = instant.astimezone(UTC)
-    except OverflowError:
-        raise BadRow(f"{name}: {text!r} is too far from today") from None
+    if instant.tzinfo is not UTC:
+        try:
+            instant = instant.astimezone(UTC)
+        except OverflowError:
+            raise BadRow(f"{name}: {text!r} is too far from today") from None
     if not EARLIEST <= instant < LATEST:
         raise BadRow(f"{name}: {text!r} is too far from today")
     return instant
