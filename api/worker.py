@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import SystemRandom
 
+import structlog
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -37,6 +38,7 @@ from bot import delivery, replays
 from bot.channels.base import SendError, SendFailure
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
 from tracker import rollups, sweep
+from tracker.dirty import mark_dirty
 from tracker.models import Library
 
 POLL_SECONDS = 0.5
@@ -90,6 +92,7 @@ class Worker:
             Chore("write_digests", timedelta(minutes=5), self.announcer.write_digests),
             Chore("seal_reports", timedelta(hours=1), self.announcer.seal_reports),
             Chore("refresh_rollups", timedelta(minutes=1), self.refresh_rollups),
+            Chore("check_rollups", timedelta(days=1), self.check_rollups),
             Chore("forget_old", timedelta(hours=6), self.forget_old),
             Chore("review", timedelta(minutes=10), self.reviews.start_round),
             Chore("forget_signatures", timedelta(minutes=10), self.forget_signatures),
@@ -310,6 +313,18 @@ class Worker:
             with self._state.database.transaction() as session:
                 if rollups.refresh(session, now=self._state.clock(), limit=BATCH) < BATCH:
                     return
+
+    def check_rollups(self) -> None:
+        """Count a few days again, others every day, and have those repaired that are wrong."""
+        seed = self._state.clock().date().isoformat()
+        with self._state.database.snapshot() as session:
+            wrong = rollups.wrong_in_sample(session, seed=seed)
+        for library_id, days in wrong.items():
+            with self._state.database.transaction() as session:
+                mark_dirty(session, library_id, days)
+            structlog.get_logger("refdesk").error(
+                "rollups_wrong", library=library_id, days=[day.isoformat() for day in days]
+            )
 
     def probe(self) -> None:
         """Ask the test questions that are due, and flag those that are a day old."""

@@ -18,7 +18,6 @@ from sqlalchemy import and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from tracker.clock import day_bounds, within_24h, zone
-from tracker.dirty import mark_dirty
 from tracker.figures import (
     ANSWERED,
     COLUMNS,
@@ -267,24 +266,29 @@ def wrong_days(session: Session, library: Library, days: Iterable[date]) -> list
     return found
 
 
-def nightly(session: Session, *, seed: str) -> dict[str, list[date]]:
-    """By library, the days of a random sample whose rollups lie: 1 % of all, at least one.
+def computed_days(session: Session, library: Library) -> Sequence[date]:
+    """The days of a library that have rollups, in order."""
+    return session.scalars(
+        select(Rollup.day)
+        .where(Rollup.library_id == library.id, Rollup.channel == WHOLE_DAY)
+        .order_by(Rollup.day)
+    ).all()
 
-    What it finds is marked dirty, and so repaired. There should be nothing to find.
+
+def wrong_in_sample(session: Session, *, seed: str) -> dict[int, list[date]]:
+    """By library id, the days of a random sample whose rollups lie: 1 % of all, at least one.
+
+    There should be nothing to find. Whoever calls marks what is found as dirty, so that it is
+    computed anew.
     """
-    found: dict[str, list[date]] = {}
+    found: dict[int, list[date]] = {}
     for library in session.scalars(select(Library).order_by(Library.id)):
-        days = session.scalars(
-            select(Rollup.day)
-            .where(Rollup.library_id == library.id, Rollup.channel == WHOLE_DAY)
-            .order_by(Rollup.day)
-        ).all()
+        days = computed_days(session, library)
         dice = random.Random(f"{seed} {library.id}")  # noqa: S311 - no secret
         sample = dice.sample(days, min(len(days), -(-len(days) // 100)))
         wrong = wrong_days(session, library, sorted(sample))
         if wrong:
-            found[library.slug] = wrong
-            mark_dirty(session, library.id, wrong)
+            found[library.id] = wrong
     return found
 
 

@@ -1,6 +1,8 @@
-"""Prove that what is stored is what the events say: fold everything again and compare."""
+"""Prove that what is stored is what the events say: fold and count everything again, compare."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -8,9 +10,11 @@ from sqlalchemy.orm import Session
 
 from tracker.consultations import FACTS
 from tracker.fold import fold
-from tracker.models import Consultation
+from tracker.models import Consultation, Library
+from tracker.rollups import computed_days, wrong_days
 from tracker.streams import OPENING, Opening, families
 
+MOST_NAMED = 100  # differences that are named one by one; the others are counted
 _BATCH = 1_000
 
 
@@ -23,7 +27,49 @@ class Difference(NamedTuple):
     folded: object
 
 
-def differences(session: Session, library_id: int) -> Iterator[Difference]:
+@dataclass(slots=True)
+class Verdict:
+    """What folding and counting a library again has found."""
+
+    consultations: int = 0
+    days: int = 0
+    differing: int = 0  # columns of consultations
+    differences: list[Difference] = field(default_factory=list)  # the first of them
+    wrong_days: list[date] = field(default_factory=list)  # whose counts are not their rows'
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything stored is what the events say."""
+        return not self.differing and not self.wrong_days
+
+
+def verify(
+    session: Session, library: Library, *, progress: Callable[[int], None] | None = None
+) -> Verdict:
+    """Fold all events of a library again and count all days again; nothing is changed.
+
+    `progress` is told how many consultations were folded.
+    """
+    verdict = Verdict()
+
+    def folded(count: int) -> None:
+        verdict.consultations += count
+        if progress is not None:
+            progress(count)
+
+    for difference in differences(session, library.id, progress=folded):
+        verdict.differing += 1
+        if len(verdict.differences) < MOST_NAMED:
+            verdict.differences.append(difference)
+    days = computed_days(session, library)
+    verdict.days = len(days)
+    verdict.wrong_days = wrong_days(session, library, days)
+    return verdict
+
+
+def differences(
+    session: Session, library_id: int, *, progress: Callable[[int], None] | None = None
+) -> Iterator[Difference]:
     """Every column of a library's consultations that differs from a fold of its events.
 
     There should be none; reads a thousand consultations at a time.
@@ -47,3 +93,5 @@ def differences(session: Session, library_id: int) -> Iterator[Difference]:
             for name, stored in zip(FACTS, row[len(OPENING) :], strict=True):
                 if stored != getattr(facts, name):
                     yield Difference(row.key, name, stored, getattr(facts, name))
+        if progress is not None:
+            progress(len(rows))

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import func, select
 
 from api import audit
 from api.cli.shell import (
     AsJson,
+    Failed,
     LibrarySlug,
     actor,
     group,
@@ -15,11 +17,15 @@ from api.cli.shell import (
     open_database,
     present_time,
     print_json,
+    print_table,
     progress,
     readable,
     say,
 )
+from api.libraries import all_libraries
 from tracker.history import export_file, import_file
+from tracker.models import Consultation
+from tracker.verify import verify
 
 app = group("consultations", "Import and export consultations.")
 COMMANDS = {"consultations": app}
@@ -78,3 +84,43 @@ def export_command(
         owner = library_of(session, library) if library else None
         count = export_file(session, file, library=owner, texts=not no_text, progress=advance)
     say(f"Wrote {count} consultations to {file}.")
+
+
+@app.command("verify")
+def verify_command(library: LibrarySlug = None, as_json: AsJson = False) -> None:
+    """Fold all events and count all days again; exit code 1 where what is stored differs.
+
+    Example: refdesk consultations verify
+    """
+    with open_database() as database, database.snapshot() as session:
+        owners = [library_of(session, library)] if library else all_libraries(session)
+        ids = [owner.id for owner in owners]
+        total = session.scalar(select(func.count()).where(Consultation.library_id.in_(ids)))
+        with progress("Folding again", total) as advance:
+            found = {owner.slug: verify(session, owner, progress=advance) for owner in owners}
+    listed = [(slug, item) for slug, verdict in found.items() for item in verdict.differences]
+    differing = sum(verdict.differing for verdict in found.values())
+    wrong = [(slug, day) for slug, verdict in found.items() for day in verdict.wrong_days]
+    consultations = sum(verdict.consultations for verdict in found.values())
+    days = sum(verdict.days for verdict in found.values())
+    if as_json:
+        print_json(
+            {
+                "ok": not (differing or wrong),
+                "consultations": consultations,
+                "days": days,
+                "differing": differing,
+                "differences": [{"library": slug, **item._asdict()} for slug, item in listed],
+                "wrong_days": [{"library": slug, "day": day} for slug, day in wrong],
+            }
+        )
+    elif listed:
+        headings = ("library", "consultation", "column", "stored", "by its events")
+        print_table(headings, [(slug, *item) for slug, item in listed])
+    if differing or wrong:
+        raise Failed(
+            f"{differing} columns of consultations differ from their events, "
+            f"and {len(wrong)} days from their consultations."
+        )
+    if not as_json:
+        say(f"{consultations} consultations are what their events say, and {days} days add up.")

@@ -460,6 +460,33 @@ def test_history_goes_in_and_out_and_is_counted(north: Run, tmp_path: Path) -> N
     assert "wechat" in fine(north("stats"))
 
 
+def test_what_somebody_meddled_with_is_found(north: Run, tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text(
+        "id,library,channel,received_at,feedback_at,by\n"
+        "c1,north,wechat,2026-11-02T10:00:00+08:00,2026-11-04T10:00:00+08:00,li\n"
+    )
+    fine(north("consultations", "import", source))
+    assert json.loads(fine(north("consultations", "verify", "--json")))["ok"] is True
+
+    with sqlite3.connect(tmp_path / "var" / "refdesk.db") as connection:
+        connection.execute("UPDATE consultation SET feedback_by = 'tran'")
+
+    assert "1 columns of consultations differ" in refused(north("consultations", "verify"))
+    code, printed, _ = north("consultations", "verify", "--library", "north", "--json")
+    found = json.loads(printed)
+    assert (code, found["ok"], found["consultations"]) == (1, False, 1)
+    assert found["differences"] == [
+        {
+            "library": "north",
+            "key": "c1",
+            "column": "feedback_by",
+            "stored": "tran",
+            "folded": "li",
+        }
+    ]
+
+
 def test_history_with_bad_rows_changes_nothing(north: Run, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text('{"id": "c1"}\nnot json\n')

@@ -16,6 +16,7 @@ from tests.conftest import StandingClock
 from tracker.consultations import close
 from tracker.models import Consultation, Event, Library
 from tracker.stats import stats
+from tracker.verify import verify
 
 CANARY = "canary-7f3a"
 
@@ -71,6 +72,7 @@ def test_nothing_personal_is_left_and_the_counts_stay(
         assert "'ann'" not in left
         assert "microfilm" in left
         assert figures(session, libraries, state) == before
+        assert verify(session, session.get_one(Library, libraries.north)).is_sound
         assert len(session.scalars(select(Patron)).all()) == 1
 
 
@@ -124,6 +126,7 @@ def test_words_are_kept_half_a_year_and_open_questions_longer(
         left = dump(session)
         assert CANARY not in left
         assert "microfilm" in left  # nobody has answered it yet
+        assert verify(session, session.get_one(Library, libraries.north)).is_sound
         assert len(session.scalars(select(Conversation)).all()) == 1
         assert len(session.scalars(select(Consultation)).all()) == 2
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from email.message import EmailMessage
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from api.accounts import built_in_account
 from api.app import create_state
@@ -22,7 +22,7 @@ from bot.outbox import enqueue
 from tests.api.conftest import Libraries
 from tests.conftest import StandingClock
 from tracker.consultations import assign, escalate, feedback, open_consultation
-from tracker.models import Consultation, Library, Miss
+from tracker.models import Consultation, DirtyDay, Library, Miss, Rollup
 
 
 class Postbox:
@@ -379,6 +379,24 @@ def test_choices_that_nobody_took_come_before_the_librarians(
 
     with database.snapshot() as session:
         assert session.get_one(Consultation, offered).status == "waiting"
+
+
+def test_a_daily_count_that_lies_is_found_and_computed_anew(
+    worker: Worker, database: Database, libraries: Libraries, clock: StandingClock
+) -> None:
+    waiting(database, libraries.north, clock)
+    clock.advance(days=10)
+    worker.refresh_rollups()
+    worker.check_rollups()
+    with database.transaction() as session:
+        assert session.scalars(select(DirtyDay)).all() == []
+        session.execute(update(Rollup).values(waiting=7))
+
+    worker.check_rollups()
+    worker.refresh_rollups()
+
+    with database.snapshot() as session:
+        assert set(session.scalars(select(Rollup.waiting))) == {0, 1}
 
 
 def test_one_chore_that_fails_does_not_stop_the_others(

@@ -18,11 +18,11 @@ from tracker.models import DirtyDay, Library, Rollup
 from tracker.rollups import (
     channels_asked,
     dirty_days,
-    nightly,
     recompute_day,
     refresh,
     usable_days,
     wrong_days,
+    wrong_in_sample,
 )
 from tracker.stats import cases, stats
 
@@ -136,15 +136,15 @@ def test_the_nightly_check_finds_a_rollup_that_lies(session: Session, library: L
 def test_what_the_nightly_sample_finds_is_repaired(session: Session, library: Library) -> None:
     load(session, random_history("nightly", count=30, days=1))
     refresh(session, now=LATER)
-    assert nightly(session, seed="2026-06-01") == {}
+    assert wrong_in_sample(session, seed="2026-06-01") == {}
     session.execute(update(Rollup).values(bot_only=Rollup.bot_only + 1))
 
-    found = nightly(session, seed="2026-06-01")
+    found = wrong_in_sample(session, seed="2026-06-01")
+    mark_dirty(session, library.id, found[library.id])
 
-    assert list(found) == ["demo"]
-    assert dirty_days(session, library.id) == len(found["demo"]) == 1
+    assert dirty_days(session, library.id) == len(found[library.id]) == 1
     refresh(session, now=LATER)
-    assert wrong_days(session, library, found["demo"]) == []
+    assert wrong_days(session, library, found[library.id]) == []
 
 
 def test_channels_are_known_from_rollups_and_from_what_came_since(

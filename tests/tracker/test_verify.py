@@ -9,8 +9,9 @@ from tests.tracker.histories import random_history
 from tests.tracker.samples import NOW
 from tests.tracker.test_consultations import answered, escalated
 from tracker.history import import_rows
-from tracker.models import Consultation, Library
-from tracker.verify import Difference, differences
+from tracker.models import Consultation, Library, Rollup
+from tracker.rollups import refresh
+from tracker.verify import Difference, verify
 
 
 def test_imported_and_recorded_rows_equal_their_folds_until_somebody_meddles(
@@ -23,12 +24,18 @@ def test_imported_and_recorded_rows_equal_their_folds_until_somebody_meddles(
         import_rows(session, enumerate(random_history("verify", count=60), start=1), now=NOW)
         answered(session, escalated(session, library, key="live"), NOW + timedelta(hours=1))
         session.flush()
-        assert list(differences(session, library.id)) == []
+        refresh(session, now=NOW + timedelta(days=90), limit=1_000)
+        sound = verify(session, library)
+        assert (sound.is_sound, sound.consultations) == (True, 61)
+        assert sound.days > 0
 
         session.execute(
             update(Consultation).where(Consultation.key == "live").values(answered_by="tran")
         )
+        session.execute(update(Rollup).where(Rollup.day == NOW.date()).values(withdrawn=9))
 
-        assert list(differences(session, library.id)) == [
-            Difference("live", "answered_by", "tran", "lin")
-        ]
+        found = verify(session, library)
+
+        assert not found.is_sound
+        assert found.differences == [Difference("live", "answered_by", "tran", "lin")]
+        assert (found.differing, found.wrong_days) == (1, [NOW.date()])
