@@ -240,7 +240,9 @@
     restoreDraft();
     toEnd();
     said.textContent = find("#case-title")?.textContent || "";
-    find("#pane").scrollTo?.(0, 0);
+    find("#pane").scrollTo(0, 0);
+    // on a telephone the whole page scrolls: the list's place says nothing about the case
+    if (event.detail.ctx.sourceElement?.matches(".row-link")) window.scrollTo(0, 0);
   });
 
   restoreDraft();

@@ -19,6 +19,12 @@ LOOKS = {
     "wide-light-zh": {"width": 1280, "dark": False, "language": "zh-CN"},
     "narrow-dark-en": {"width": 360, "dark": True, "language": "en-GB"},
 }
+# lists that people read on a telephone fit its width; a chart or a month may be pushed aside
+CUT_OFF = """
+[...document.querySelectorAll(".scroll:has(> .pairs)")]
+  .filter((box) => box.scrollWidth > box.clientWidth)
+  .map((box) => box.querySelector("thead").textContent.trim())
+"""
 STAFF_PAGES = [
     "/desk?view=all",
     "/desk/undelivered",
@@ -68,13 +74,17 @@ def violations(page: Page, axe: str) -> list[str]:
     ]
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         said.append(f"{page.url}: wider than its window")
+    said += [f"{page.url}: a list is cut off: {heads}" for heads in page.evaluate(CUT_OFF)]
     return said
 
 
 def test_public_pages(
-    open_browser: Callable[..., BrowserContext], axe: str, look: dict[str, Any]
+    open_browser: Callable[..., BrowserContext],
+    watched: Callable[[Page], Page],
+    axe: str,
+    look: dict[str, Any],
 ) -> None:
-    page = open_browser(**look).new_page()
+    page = watched(open_browser(**look).new_page())
     said: list[str] = []
     for path in ("/", "/faq/demo", "/faq/demo?q=zzzz", "/sign-in"):
         page.goto(path)

@@ -57,6 +57,40 @@ def test_a_librarian_claims_and_answers(site: Site, signed_in: Callable[..., Pag
     expect(desk.locator("#reply-text")).to_have_value("")
 
 
+def test_a_reply_box_made_smaller_is_no_offence_to_the_policy(
+    site: Site, signed_in: Callable[..., Page]
+) -> None:
+    patron_asks(site, "钟楼的钟每天敲几下，谁来上发条？")
+    desk = signed_in(LIBRARIAN)
+    desk.get_by_role("link", name=re.compile("钟楼")).click()
+    box = desk.locator("#reply-text").bounding_box()
+    assert box is not None
+    corner = (box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
+    desk.mouse.move(*corner)
+    desk.mouse.down()
+    desk.mouse.move(corner[0], corner[1] - 40)
+    desk.mouse.up()
+    assert desk.locator("#reply-text").get_attribute("style")  # the browser's, allowed
+
+    desk.get_by_role("button", name="认领").click()
+
+    expect(desk.get_by_text("已由您认领")).to_be_visible()  # and `watched` heard no complaint
+
+
+def test_on_a_telephone_a_case_opens_at_its_top(site: Site, signed_in: Callable[..., Page]) -> None:
+    for floor in ("一", "二", "三", "四"):
+        patron_asks(site, f"{floor}楼的老式座钟还走吗？")
+    desk = signed_in(LIBRARIAN, width=360)
+    desk.set_viewport_size({"width": 360, "height": 400})
+    last = desk.get_by_role("link", name=re.compile("座钟")).last
+    last.scroll_into_view_if_needed()
+    assert desk.evaluate("scrollY") > 0
+
+    last.click()
+
+    expect(desk.locator("#case-title")).to_be_in_viewport()
+
+
 def test_the_keys_alone_are_enough(site: Site, signed_in: Callable[..., Page]) -> None:
     patron_asks(site, "图书馆的猫叫什么名字，可以喂吗？")
     desk = signed_in(LIBRARIAN)

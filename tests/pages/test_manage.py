@@ -64,6 +64,20 @@ def test_the_rates_stand_with_their_interval_and_counts(signed_in: SignIn) -> No
     expect(head).to_contain_text("转人工问题24小时实质答复率")
 
 
+def test_on_a_telephone_both_rates_are_in_view(signed_in: SignIn) -> None:
+    page = signed_in(MANAGER, width=360)
+
+    page.goto("/manage")
+
+    row = page.locator("#headline tr[data-channel=wechat]")
+    expect(row.locator("a.rate")).to_have_count(2)
+    for rate in row.locator("a.rate").all():
+        box = rate.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+
+
 def test_too_few_are_not_judged(signed_in: SignIn) -> None:
     page = signed_in(MANAGER, language="en-GB")
 
