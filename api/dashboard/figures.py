@@ -6,7 +6,10 @@ from typing import Any
 
 from api.dashboard.period import Selection
 from api.i18n import Reader
+from tracker.figures import INCLUSIVE, NEXT_DAY
 from tracker.rates import too_few
+
+MATURITIES = {INCLUSIVE: "two_days", NEXT_DAY: "next_day"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,11 @@ class Figure:
     def is_few(self) -> bool:
         """Too few to judge: the counts are shown, the rate is not."""
         return too_few(self.matured)
+
+    @property
+    def maturity(self) -> str:
+        """How long a case must have been observed before it counts: a key of `metric.elapsed`."""
+        return MATURITIES.get(self.name, "day")
 
     @property
     def percent(self) -> float:

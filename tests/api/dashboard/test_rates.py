@@ -117,6 +117,33 @@ def test_what_is_not_counted_yet_says_when_it_will_be(manage: TestClient) -> Non
     assert counted(manage, f"/manage/cases?{PERIOD}&figure=answered_within_24h&outcome=pending")
 
 
+@pytest.mark.parametrize(
+    ("language", "whole", "answered", "next_day"),
+    [
+        ("zh-Hans", "未满48小时，暂不计", "未满24小时，暂不计", "未过下一值班日，暂不计"),
+        ("zh-Hant", "未滿48小時，暫不計", "未滿24小時，暫不計", "未過下一值班日，暫不計"),
+        (
+            "en",
+            "younger than 48 h, not yet counted",
+            "younger than 24 h",
+            "next staffed day is not",
+        ),
+        ("vi", "chưa đủ 48 giờ, chưa tính", "chưa đủ 24 giờ", "chưa hết ngày trực kế tiếp"),
+    ],
+)
+def test_each_rate_says_for_how_long_its_cases_must_be_observed(
+    manage: TestClient, language: str, whole: str, answered: str, next_day: str
+) -> None:
+    page = manage.get(f"/manage?{PERIOD}", headers={"Accept-Language": language}).text
+
+    pending = re.findall(r'<a class="tag soon" href="([^"]*)">([^<]*)</a>', page)
+    said = {re.search(r"figure=(\w+)", address)[1]: text for address, text in pending}  # type: ignore[index]
+    assert whole in said["bot_inclusive_within_24h"]
+    assert answered in said["answered_within_24h"]
+    assert answered in said["feedback_within_24h"]
+    assert next_day in said["feedback_next_opening_day"]
+
+
 def test_what_was_withdrawn_stands_apart_and_in_the_rate(manage: TestClient) -> None:
     page = manage.get(f"/manage?{PERIOD}").text
 
