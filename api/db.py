@@ -4,6 +4,8 @@ SQLite has one writer at a time. Ours wait in line for a lock of this process, i
 sleep; left to SQLite's own time-out they would poll, and under load starve each other.
 """
 
+import json
+import re
 import threading
 import time
 from collections import deque
@@ -16,6 +18,7 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import Session, sessionmaker
 
 import api.asides
@@ -35,6 +38,8 @@ SNAPSHOT: dict[str, Any] = {
     "isolation_level": "REPEATABLE READ",
     "execution_options": {"postgresql_readonly": True},
 }
+HALF = re.compile("[\ud800-\udfff]")  # of a character: of a pair whose other part is missing
+SUSPECT = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)  # in JSON: NUL, or of a pair
 MODELS = (Base.metadata, KnowledgeBase.metadata)
 _ = (
     api.asides,
@@ -44,6 +49,12 @@ _ = (
 )  # imported so that their tables are in the metadata
 
 
+class Unkeepable(DontWrapMixin, RefdeskError):
+    """A character in the request cannot be kept: NUL, or half of a character."""
+
+    status = 400
+
+
 def create_engine(url: str, *, read_only: bool = False, durable: bool = True) -> Engine:
     """An engine for SQLite or PostgreSQL, set up so that a commit is on the disk.
 
@@ -51,13 +62,21 @@ def create_engine(url: str, *, read_only: bool = False, durable: bool = True) ->
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engine(parsed, read_only=read_only, durable=durable)
+        engine = _sqlite_engine(parsed, read_only=read_only, durable=durable)
+    else:
+        engine = _postgresql_engine(parsed, read_only=read_only)
+    event.listen(engine, "before_cursor_execute", _refuse_unkeepable)
+    return engine
+
+
+def _postgresql_engine(url: URL, *, read_only: bool) -> Engine:
     return sqlalchemy_engine(
-        parsed,
+        url,
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_pre_ping=True,
         hide_parameters=True,  # an error message must not quote a patron
+        json_serializer=_json,
         connect_args={"connect_timeout": 5, "application_name": "refdesk"},
         **(SNAPSHOT if read_only else {}),
     )
@@ -71,6 +90,7 @@ def _sqlite_engine(url: URL, *, read_only: bool, durable: bool) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         hide_parameters=True,
+        json_serializer=_json,
         connect_args={"timeout": BUSY_MILLISECONDS / 1000, "check_same_thread": False},
     )
     pragmas = [
@@ -96,6 +116,43 @@ def _sqlite_engine(url: URL, *, read_only: bool, durable: bool) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _refuse_unkeepable(
+    _connection: Connection, _cursor: Any, _statement: str, parameters: Any, *_: Any
+) -> None:
+    """Neither database is handed what PostgreSQL refuses, whichever field it was typed into.
+
+    SQLite would keep a NUL; a library that grows to PostgreSQL could not take it along.
+    """
+    for values in parameters if isinstance(parameters, list) else (parameters,):
+        for value in values.values() if isinstance(values, dict) else values:
+            if isinstance(value, str) and not _is_keepable(value):
+                raise Unkeepable
+
+
+def _json(content: Any) -> str:
+    """A JSON column's text. Raises Unkeepable: what is escaped in it would break its readers."""
+    text = json.dumps(content)
+    if SUSPECT.search(text) and not all(_is_keepable(each) for each in _texts(content)):
+        raise Unkeepable
+    return text
+
+
+def _is_keepable(text: str) -> bool:
+    return "\0" not in text and (text.isascii() or HALF.search(text) is None)
+
+
+def _texts(content: Any) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield str(key)
+            yield from _texts(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _texts(value)
 
 
 def insert(session: Session, model: type[Any]) -> Any:

@@ -67,8 +67,8 @@ def _page(content: Markup) -> str:
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> Markup:
-    rows = [
-        (parameter["name"], parameter["in"], parameter.get("description", ""))
+    rows: list[tuple[str, str, str]] = [
+        (parameter["name"], parameter["in"], _prose(parameter.get("description", "")))
         for parameter in operation.get("parameters", [])
     ]
     rows += [(name, "body", "") for name in _body_fields(operation)]
@@ -81,8 +81,17 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Markup:
         head = Markup("<tr><th>Name</th><th>In</th><th>Meaning</th></tr>")
         table = Markup("<table><thead>{}</thead><tbody>{}</tbody></table>").format(head, cells)
     return Markup('<section class="card"><h2><code>{} {}</code></h2><p>{}</p>{}</section>').format(
-        method.upper(), path, escape(operation.get("description", "")), table
+        method.upper(), path, _prose(operation.get("description", "")), table
     )
+
+
+def _prose(text: str) -> Markup:
+    """A description as people read it: what stands between backticks is code."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def _body_fields(operation: dict[str, Any]) -> list[str]:

@@ -273,9 +273,9 @@ def show_entry(request: Request, caller: Librarian, key: EntryKey) -> dict[str, 
 
 @router.put("/entries/{key}")
 def put_entry(
-    request: Request, caller: Librarian, key: EntryKey, document: dict[str, Any]
+    request: Request, caller: Manager, key: EntryKey, document: dict[str, Any]
 ) -> dict[str, Any]:
-    """Add or replace an entry; it is published at once."""
+    """Add or replace an entry; it is published at once, so a manager must do it."""
     if document.get("id", key) != key:
         raise BadRequest("The id in the body is not the one in the address.")
     state = state_of(request)
@@ -291,8 +291,8 @@ def put_entry(
 
 
 @router.delete("/entries/{key}", status_code=204)
-def delete_entry(request: Request, caller: Librarian, key: EntryKey) -> None:
-    """Take an entry out of use; its history stays."""
+def delete_entry(request: Request, caller: Manager, key: EntryKey) -> None:
+    """Take an entry out of use, which a manager must do; its history stays."""
     state = state_of(request)
     now = state.clock()
     with state.database.transaction() as session:

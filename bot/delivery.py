@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bot import linking
 from bot.channels import CHANNELS
-from bot.channels.base import Announcing, Channel, Counting, Declaration, SendError
+from bot.channels.base import Announcing, Channel, Counting, Declaration, SendError, storable
 from bot.messages import Arrived, Reply, ReplyKind, SendFailure, Undelivered
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
 from bot.outbox import accept, accept_pushed, enqueue, new_key
@@ -626,5 +626,5 @@ def _log(row: Outbox, error: SendError, now: datetime) -> None:
 def _note(
     row: Outbox, now: datetime, what: str, why: str, *, code: str | None = None, **more: Any
 ) -> None:
-    entry = {"at": now.isoformat(), "what": str(what), "why": why, "code": code, **more}
+    entry = {"at": now.isoformat(), "what": str(what), "why": storable(why), "code": code, **more}
     row.attempt_log = [*row.attempt_log, entry]

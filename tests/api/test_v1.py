@@ -8,7 +8,7 @@ from api import audit, bearer
 from api.db import Database
 from api.models import ApiToken, Role
 from api.staff import disable, staff_by_email
-from tests.api.conftest import Libraries, SignIn
+from tests.api.conftest import Libraries, SignIn, post_form
 from tests.conftest import MONDAY, StandingClock
 from tracker.consultations import escalate, open_consultation
 from tracker.models import Library
@@ -202,6 +202,26 @@ def test_an_entry_is_published_at_once_and_can_be_retired(north: TestClient) -> 
     assert north.get("/api/v1/entries/piano").status_code == 404
 
 
+def test_publishing_is_a_managers_by_token_as_on_the_pages(
+    app: FastAPI,
+    database: Database,
+    libraries: Libraries,
+    signed_in: SignIn,
+) -> None:
+    token = program(app, database, libraries.north, Role.LIBRARIAN)
+    librarian = signed_in("librarian@north")
+
+    refused = [
+        token.put("/api/v1/entries/renew-books", json={"category": "rooms"}),
+        token.delete("/api/v1/entries/renew-books"),
+        librarian.get("/manage/kb/renew-books"),
+        post_form(librarian, "/manage/kb/renew-books/retire", page="/desk"),
+    ]
+
+    assert [answer.status_code for answer in refused] == [403] * 4
+    assert token.get("/api/v1/entries/renew-books").status_code == 200
+
+
 def test_an_entry_that_lacks_something_is_refused_with_the_reason(north: TestClient) -> None:
     answer = north.put("/api/v1/entries/piano", json={"category": "rooms"})
 
@@ -281,6 +301,8 @@ def test_the_description_needs_no_script_and_names_every_operation(client: TestC
     document = client.get("/api/openapi.json").json()
 
     assert "<script" not in page.text
+    assert "`" not in page.text
+    assert "<code>next</code> of the page before." in page.text
     assert set(document["paths"]) >= {"/api/v1/stats", "/api/v1/consultations/{key}/replies"}
     assert all(path in page.text for path in document["paths"])
     assert not any(path.startswith(("/desk", "/manage", "/channels")) for path in document["paths"])
