@@ -330,6 +330,8 @@ def _is_form(request: Request) -> bool:
 
 def safe_next(path: str | None, *, default: str = "/desk") -> str:
     """Where to go after signing in: a path of this server and nothing else."""
-    if not path or not path.startswith("/") or path[1:2] in {"/", "\\"} or "\n" in path:
+    if not path or not path.startswith("/") or path[1:2] in {"/", "\\"}:
+        return default
+    if not path.isprintable():  # browsers take tabs and line ends out of "/\t/evil.example"
         return default
     return path

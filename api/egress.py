@@ -6,6 +6,7 @@ the look and the call. No redirect is followed, and slow or endless answers are 
 """
 
 import ipaddress
+import re
 import socket
 import ssl
 import time
@@ -22,6 +23,11 @@ from bot.channels.base import SendError, SendFailure
 SECONDS = 10.0  # for the whole call
 LARGEST_ANSWER = 64 * 1024  # bytes that are read of it
 LONGEST_ADDRESS = 2_000
+# A name's last part begins with a letter: what looks like one but is made of digits (127.1,
+# 0x7f000001, 2130706433) is an address in disguise.
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*(?=[a-z]){_LABEL}")
+_LOCAL = (".localhost", ".local", ".internal")  # nobody's on the internet
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[..., Iterable[Any]]  # as socket.getaddrinfo
@@ -55,16 +61,22 @@ def check(url: str, *, allow_private: bool = False) -> None:
         raise BadRequest("The address may hold no user name and no fragment.")
     if port == 0:
         raise BadRequest("The address has an impossible port.")
-    if not allow_private and (host == "localhost" or _is_written_address(host)):
+    written = _written_address(host)
+    if written is None and ("[" in parts.netloc or not _NAME.fullmatch(host)):
+        raise BadRequest("The address names no machine that can exist.")
+    if allow_private:
+        return
+    is_local = "." not in host or host.endswith(_LOCAL)
+    if is_local if written is None else not is_public(written):
         raise UnsafeAddress
 
 
-def _is_written_address(host: str) -> bool:
-    """Whether the host is a private address itself; names are looked at when they are called."""
+def _written_address(host: str) -> Address | None:
+    """The host if it is an address itself; names are looked at when they are called."""
     try:
-        return not is_public(ipaddress.ip_address(host))
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return None
 
 
 def is_public(address: Address) -> bool:

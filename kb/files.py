@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ COLUMNS = (
     *(f"questions_{lang}" for lang in LANGUAGES),
     *(f"answers_{lang}" for lang in LANGUAGES),
 )
+# Full-width signs count too: spreadsheets of Chinese and Japanese systems accept them.
+_FORMULA = re.compile("[\\s\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -148,19 +151,19 @@ def _from_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
     document["questions"], document["answers"] = {}, {}
     for lang in LANGUAGES:
         if f"questions_{lang}" in cells:
-            lines = str(cells[f"questions_{lang}"]).splitlines()
+            lines = _text(cells[f"questions_{lang}"]).splitlines()
             document["questions"][lang] = [line.strip() for line in lines if line.strip()]
         if f"answers_{lang}" in cells:
-            document["answers"][lang] = str(cells[f"answers_{lang}"])
+            document["answers"][lang] = _text(cells[f"answers_{lang}"])
     if "tags" in cells:
-        document["tags"] = [tag.strip() for tag in str(cells["tags"]).split(",") if tag.strip()]
+        document["tags"] = [tag.strip() for tag in _text(cells["tags"]).split(",") if tag.strip()]
     return document
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.date()
-    return value if isinstance(value, date) else str(value).strip()
+    return value if isinstance(value, date) else _text(value).strip()
 
 
 def _row(document: Mapping[str, Any]) -> list[str]:
@@ -172,8 +175,14 @@ def _row(document: Mapping[str, Any]) -> list[str]:
 
 
 def _safe(cell: str) -> str:
-    """A cell that a spreadsheet will not run as a formula."""
-    return f" {cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    """A cell that no spreadsheet takes for a formula: a doubtful one begins with '."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def _text(value: Any) -> str:
+    """What a cell says, as it was before `_safe`."""
+    text = str(value)
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text, 1) else text
 
 
 def _write_yaml(path: Path, documents: list[Any], concepts: list[Any]) -> None:

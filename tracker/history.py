@@ -5,6 +5,7 @@ with the number of each. Rows go to the database in batches, so that memory stay
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ FORMS: Mapping[str, tuple[UnionType | type, str]] = {
     "read_scale": (int | None, "a number"),
     **dict.fromkeys(("into", "reason", "entry", "to", "language", "topic"), (str | None, "a text")),
 }
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# Full-width signs count too: spreadsheets of Chinese and Japanese systems accept them.
+FORMULA = re.compile("[\\s\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 MOST_ERRORS = 100_000  # that are named one by one; the others are counted
 TOLD_EVERY = 65_536  # bytes, so that drawing a bar costs no time
 
@@ -403,7 +405,7 @@ def _missing_columns(header: list[str]) -> Iterator[tuple[int, BadRow]]:
 
 def _from_cells(cells: Mapping[str, str]) -> dict[str, Any]:
     """A row of a spreadsheet as a consultation: its feedback is an answer of `by`."""
-    row = {name: (value or "").strip() for name, value in cells.items()}
+    row = {name: _as_exported((value or "").strip()) for name, value in cells.items()}
     by = row.get("by") or None
     events = [
         {"at": row[column], "kind": kind.value, "by": by}
@@ -518,5 +520,10 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def unformulated(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
+    """A cell that no spreadsheet takes for a formula: a doubtful one begins with '."""
+    return f"'{cell}" if FORMULA.match(cell) else cell
+
+
+def _as_exported(cell: str) -> str:
+    """A cell as it was before `unformulated`."""
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell, 1) else cell

@@ -2,7 +2,7 @@ from dataclasses import replace
 from datetime import date, datetime
 
 import pytest
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 
 from kb.entries import Concept
 from kb.errors import BadFile
@@ -102,13 +102,25 @@ def test_dates_typed_into_excel_are_dates(tmp_path):
     assert entry.valid_until == date(2026, 12, 31)
 
 
-def test_a_cell_that_looks_like_a_formula_is_written_as_text(tmp_path, renew):
+@pytest.mark.parametrize("start", ["=", "＝", "＋", "－", "＠", "@"])
+def test_a_cell_that_looks_like_a_formula_is_written_as_text(tmp_path, renew, start):
     path = tmp_path / "kb.csv"
 
-    write_file(path, [replace(renew, answers={"en": "=1+1"})])
+    write_file(path, [replace(renew, answers={"en": f"{start}1+1"})])
 
-    assert " =1+1" in path.read_text(encoding="utf-8-sig")
-    assert load_file(path)[0].answers == {"en": "=1+1"}
+    assert f"'{start}1+1" in path.read_text(encoding="utf-8-sig")
+    assert load_file(path)[0].answers == {"en": f"{start}1+1"}
+
+
+@pytest.mark.parametrize("start", ["=", "＝"])
+def test_no_cell_of_a_workbook_is_a_formula(tmp_path, renew, start):
+    path = tmp_path / "kb.xlsx"
+
+    write_file(path, [replace(renew, category=f"{start}1+1", answers={"en": f"{start}1+1"})])
+
+    cells = [cell for row in load_workbook(path).worksheets[0].iter_rows() for cell in row]
+    assert not any(cell.data_type == "f" for cell in cells)
+    assert load_file(path)[0].answers == {"en": f"{start}1+1"}
 
 
 def test_a_librarys_own_concepts_are_read_from_its_file(tmp_path, renew):

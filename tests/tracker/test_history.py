@@ -18,10 +18,12 @@ from tracker import bulk, consultations, history
 from tracker.calendars import save_calendar
 from tracker.history import (
     BadHistory,
+    _from_cells,
     export_file,
     import_file,
     import_rows,
     read_consultation,
+    unformulated,
 )
 from tracker.models import Consultation, Event, Library
 from tracker.rollups import dirty_days
@@ -337,6 +339,14 @@ def test_a_spreadsheet_goes_out_without_formulas(
     lines = (tmp_path / "h.csv").read_text(encoding="utf-8-sig").splitlines()
     assert lines[0] == "id,library,channel,received_at,feedback_at,closed_at,by"
     assert lines[1].startswith("'=1+1,demo,'@web,2026-03-10T01:00:00+00:00,2026-03-10T02:00:00")
+
+
+@pytest.mark.parametrize("start", ["＝", "＋", "－", "＠", "=", "+", "@"])
+def test_no_cell_of_a_spreadsheet_begins_like_a_formula_and_all_come_back(start: str) -> None:
+    cell = unformulated(f"{start}1+1")
+
+    assert cell[0] == "'"
+    assert _from_cells({"id": cell})["id"] == f"{start}1+1"
 
 
 def test_progress_is_told_in_bytes(session: Session, library: Library, tmp_path: Path) -> None:
