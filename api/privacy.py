@@ -14,7 +14,7 @@ from api.crypto import Keyring
 from api.db import insert
 from api.models import Erasure, Upload
 from bot import linking
-from bot.channels.web import Web, session_patron
+from bot.channels import CHANNELS
 from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron, StaffPost
 from tracker.models import Consultation, Event, Library
 
@@ -115,10 +115,9 @@ def erase_again(session: Session, keyring: Keyring) -> int:
 
 
 def _external(channel: str, patron: str) -> str:
-    """The widget's session is kept nowhere: its conversation is known by a hash of it."""
-    if channel == Web.kind and "." in patron:
-        return session_patron(patron)
-    return patron
+    """The id under which the channel keeps the patron, who may be known by another one."""
+    kept_id = CHANNELS[channel].declaration.kept_id if channel in CHANNELS else None
+    return kept_id(patron) if kept_id is not None else patron
 
 
 def _hash(keyring: Keyring, channel: str, external_id: str) -> str:

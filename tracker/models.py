@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from tracker.columns import Base
 
@@ -140,8 +140,6 @@ class Consultation(Base):
     # When the sweep must look; None: no clock runs.
     next_due_at: Mapped[datetime | None]
     idle_close_at: Mapped[datetime | None]
-
-    library: Mapped[Library] = relationship(lazy="select")
 
 
 class Event(Base):

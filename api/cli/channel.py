@@ -40,6 +40,12 @@ app = group("channel", "Add, list, test and remove channel accounts.")
 COMMANDS = {"channel": app}
 HIDDEN = "••••••"
 CLOSED = "closed_to_new"  # bot.channels.base.Declaration.availability
+# Where no platform calls us (Declaration.inbound): what happens instead, and what to run.
+NEXT_STEP = {
+    "poll": "Its messages are fetched, nothing calls us. See whether the settings work:",
+    "actions": "Its questions come through the action server; start it, or start it again:",
+}
+COMMAND = {"poll": "channel test", "actions": "actions --account"}
 KEPT_CHARACTERS = 40  # of a rule's name, in its entry's id
 Name = Annotated[str, typer.Argument(help="Name of the account, unique in the installation.")]
 
@@ -53,7 +59,8 @@ def add(
     ] = [],  # noqa: B006 - Typer copies it
     library: LibrarySlug = None,
 ) -> None:
-    """Add an account; the last line printed is its webhook's path. No network call is made.
+    """Add an account; the last line printed is its webhook's path, or what to run where there
+    is none. No network call is made.
 
     Example: refdesk channel add wechat main --set token=T --set app_id=wx1 …
     """
@@ -78,6 +85,11 @@ def add(
             f"{kind} admits no new applicants: this account works only if the platform has"
             f" admitted it already. `refdesk channel test {name}` says more."
         )
+    declaration = CHANNELS[kind].declaration
+    if not declaration.has_webhook:
+        say(f"Added {kind} {name} for {owner.slug}. {NEXT_STEP[declaration.inbound]}")
+        say(f"refdesk {COMMAND[declaration.inbound]} {name}")
+        return
     say(f"Added {kind} {name} for {owner.slug}. Give the platform this address:")
     say(f"{installation.public_url}{_path(kind, name)}")
     say(_path(kind, name))
@@ -133,7 +145,7 @@ def _shown(account: ChannelAccount) -> dict[str, Any]:
         "kind": account.kind,
         "name": account.name,
         "enabled": account.enabled,
-        "webhook": None if declaration.built_in else _path(account.kind, account.name),
+        "webhook": _path(account.kind, account.name) if declaration.has_webhook else None,
         "settings": {**account.settings, **hidden},
         "paused_until": account.paused_until.isoformat() if account.paused_until else None,
     }

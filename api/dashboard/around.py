@@ -1,6 +1,7 @@
 """What surrounds the figures: channels, staff, the log of what they did, settings."""
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -23,6 +24,8 @@ from tracker.models import Library
 
 ENTRIES = 100  # of the log, on one page
 RETENTION_DAYS = 180
+EMPTY: tuple[Any, ...] = ("", [])  # a setting that was not filled in
+USUAL_PORTS = {"https": 443, "http": 80}  # browsers leave them out
 STUCK = (OutboxState.DEAD, OutboxState.UNCERTAIN, OutboxState.FENCED)
 
 router = APIRouter(prefix="/manage", include_in_schema=False)
@@ -63,13 +66,12 @@ def _account(screen: Screen, account: ChannelAccount, stuck: int) -> dict[str, A
     paused = account.paused_until is not None and account.paused_until > screen.now
     state = "off" if not account.enabled else "paused" if paused else "on"
     declaration = CHANNELS[account.kind].declaration
-    pushed = declaration.inbound.startswith("push") and not declaration.built_in
     return {
         "kind_name": screen.channel_name(account.kind),
         "name": account.name,
         "state": state,
         "tone": {"on": "good", "paused": "late"}.get(state, ""),
-        "webhook": f"/channels/{account.kind}/{account.name}" if pushed else None,
+        "webhook": f"/channels/{account.kind}/{account.name}" if declaration.has_webhook else None,
         "undelivered": stuck,
     }
 
@@ -129,6 +131,7 @@ def _values(library: Library) -> dict[str, Any]:
         "catalogue_url": library.settings.get("catalogue_url", ""),
         "retention_days": library.settings.get("retention_days", RETENTION_DAYS),
         "privacy_url": library.settings.get("privacy_url", ""),
+        "allowed_origins": "\n".join(library.settings.get("allowed_origins", ())),
         "target_percent": library.settings.get("target_percent", TARGET),
         "target_minutes": library.settings.get("target_minutes", TARGET_MINUTES),
     }
@@ -156,6 +159,7 @@ class SettingsForm(BaseModel):
     privacy_url: str = Field("", max_length=500)
     target_percent: int = Field(TARGET, ge=1, le=100)
     target_minutes: int = Field(TARGET_MINUTES, ge=1, le=10_000)
+    allowed_origins: str = Field("", max_length=4_000)  # one a line
 
 
 @router.post("/settings")
@@ -180,12 +184,30 @@ def _problem(screen: Screen, values: dict[str, Any]) -> str | None:
         return screen.text("settings.wrong_catalogue")
     if values["privacy_url"] and web_address(values["privacy_url"]) is None:
         return screen.text("settings.wrong_address")
+    if None in map(_origin, values["allowed_origins"].split()):
+        return screen.text("settings.wrong_origin")
     return None if values["name"] else screen.text("settings.no_name")
 
 
+def _origin(text: str) -> str | None:
+    """A website's address as browsers name it in `Origin`; None where it is none."""
+    try:
+        parts = urlsplit(text.lower())
+        port = parts.port
+    except ValueError:
+        return None
+    is_bare = not (parts.username or parts.query or parts.fragment) and parts.path in {"", "/"}
+    if parts.scheme not in USUAL_PORTS or not parts.hostname or not is_bare or not text.isascii():
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = "" if port in {None, USUAL_PORTS[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
+
+
 def _keep(session: Session, screen: Screen, values: dict[str, Any]) -> None:
-    kept = {key: value for key, value in values.items() if key != "name" and value != ""}
-    emptied = {key for key, value in values.items() if value == ""}
+    values = {**values, "allowed_origins": [_origin(t) for t in values["allowed_origins"].split()]}
+    kept = {key: value for key, value in values.items() if key != "name" and value not in EMPTY}
+    emptied = {key for key, value in values.items() if value in EMPTY}
     old = {key: value for key, value in screen.library.settings.items() if key not in emptied}
     screen.library.name = values["name"]
     screen.library.settings = {**old, **kept}

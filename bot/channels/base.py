@@ -79,7 +79,7 @@ class QuickReplies:
 class Declaration:
     """What the core must know of a channel (CHANNELS.md section 15)."""
 
-    inbound: str  # push | push_then_pull | poll | socket
+    inbound: str  # push | push_then_pull | poll | socket | actions
     signature_covers_body: bool
     ack_seconds: float
     passive_reply: bool  # the answer may travel in the webhook's response
@@ -98,8 +98,15 @@ class Declaration:
     stored: bool = False  # our own log is the channel: what is stored has been accepted
     late_only_to_issued: bool = False  # late answers go only to patron ids that we made
     built_in: bool = False  # exists in every library without being added
+    # the id that we keep for the one that a person knows; None: they are the same
+    kept_id: Callable[[str], str] | None = None
     availability: str = "open"  # open | verified_account | paid | closed_to_new
     unverified: tuple[str, ...] = ()  # facts to confirm on a live account
+
+    @property
+    def has_webhook(self) -> bool:
+        """Whether a platform must be given an address of ours."""
+        return self.inbound.startswith("push") and not self.built_in
 
 
 class TokenStore(Protocol):

@@ -275,6 +275,19 @@ def test_the_last_line_of_adding_a_channel_is_its_path(north: Run) -> None:
     assert output.splitlines()[-1] == "/channels/wechat/main"
 
 
+def test_where_nothing_calls_us_adding_a_channel_says_what_to_run(north: Run) -> None:
+    values = [
+        part for value in ("url=http://rasa:5005", "auth_token=t") for part in ("--set", value)
+    ]
+
+    output = fine(north("channel", "add", "rasa_server", "ours", *values))
+    listed = json.loads(fine(north("channel", "list", "--json")))
+
+    assert output.splitlines()[-1] == "refdesk actions --account ours"
+    assert "/channels/" not in output
+    assert listed[0]["webhook"] is None
+
+
 def test_secrets_of_a_channel_are_not_shown(north: Run) -> None:
     fine(north("channel", "add", "wechat", "main", *WECHAT))
 

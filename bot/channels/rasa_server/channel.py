@@ -60,7 +60,7 @@ class RasaServer:
 
     kind: ClassVar[str] = "rasa_server"
     declaration: ClassVar[Declaration] = Declaration(
-        inbound="push",  # through the action server; while paused, see follow()
+        inbound="actions",  # through the action server; while paused, see follow()
         signature_covers_body=False,
         ack_seconds=30,
         passive_reply=True,

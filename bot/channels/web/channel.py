@@ -24,6 +24,20 @@ MAX_SESSION = 128
 _UNSTORABLE = re.compile("[\x00-\x1f\ud800-\udfff]")
 
 
+def session_patron(session: str) -> str:
+    """The patron id that a session stands for; the session itself is kept nowhere.
+
+    Only its name counts: what follows, until when it is valid and in which language, may change.
+    """
+    name = session.partition(".")[0].partition("-")[0]
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _kept_id(known: str) -> str:
+    """A session is kept nowhere: its conversation is known by a hash of it."""
+    return session_patron(known) if "." in known else known
+
+
 class Web:
     """The library's own widget. A session's id is a secret that the server issued."""
 
@@ -44,6 +58,7 @@ class Web:
         stored=True,
         late_only_to_issued=True,
         built_in=True,
+        kept_id=_kept_id,
     )
 
     def __init__(
@@ -85,15 +100,6 @@ class Web:
 
     def check(self) -> list[str]:
         return []
-
-
-def session_patron(session: str) -> str:
-    """The patron id that a session stands for; the session itself is kept nowhere.
-
-    Only its name counts: what follows, until when it is valid and in which language, may change.
-    """
-    name = session.partition(".")[0].partition("-")[0]
-    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _object(body: bytes) -> dict[str, Any]:

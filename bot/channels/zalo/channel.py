@@ -94,6 +94,7 @@ class Zalo:
             "how long a text may be, and the form of buttons under it",
             "how long the refresh token lives",
             "the error codes of sending",
+            "that patrons' receipts name our messages by message_id",
         ),
     )
 
@@ -118,8 +119,10 @@ class Zalo:
             raise Refused("only POST is answered", status=405)
         event = json_object(request.body)
         self._verify(request, identifier(event, "timestamp"))
-        inbound = reading.inbound(event, self._given.get("oa_id"))
-        return Received((inbound,) if inbound else ())
+        own = self._given.get("oa_id")
+        inbound = reading.inbound(event, own)
+        arrived = reading.arrived(event, own)
+        return Received((inbound,) if inbound else (), arrived=arrived)
 
     def acknowledge(
         self, received: Received, replies: Sequence[Reply], *, at: datetime

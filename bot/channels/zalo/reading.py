@@ -1,12 +1,22 @@
 """From Zalo's events to a patron's message.
 
-What the account itself sent (`oa_send_…`) and what patrons received or saw is no message.
+What the account itself sent (`oa_send_…`) is no message, nor is what patrons received or saw:
+those are news of our own messages.
 """
 
 import re
 
-from bot.channels.base import Json, identifier, instant, member, members, place, words
-from bot.messages import Inbound, InboundKind
+from bot.channels.base import (
+    MAX_IDENTIFIER,
+    Json,
+    identifier,
+    instant,
+    member,
+    members,
+    place,
+    words,
+)
+from bot.messages import Arrived, Inbound, InboundKind
 
 MILLISECONDS = 1000
 _COMMAND = re.compile(r"/\S+( \S+)?")  # a tap comes back as text: the button's payload
@@ -23,6 +33,7 @@ _KINDS = {
     "user_send_sticker": InboundKind.EVENT,
     "user_send_gif": InboundKind.EVENT,
 }
+_NEWS = {"user_received_message": False, "user_seen_message": True}  # whether it was seen
 _MEMBERSHIP = {"follow": InboundKind.FOLLOW, "unfollow": InboundKind.UNFOLLOW}
 
 
@@ -34,6 +45,26 @@ def inbound(event: Json, oa_id: str | None) -> Inbound | None:
     if name in _MEMBERSHIP and oa_id in {None, words(event, "oa_id")}:
         return _membership(event, name)
     return None
+
+
+def arrived(event: Json, oa_id: str | None) -> tuple[Arrived, ...]:
+    """News that messages of ours are on the patron's telephone, or were seen there.
+
+    Its form is only reported: what names no message is passed over, never refused, because
+    Zalo switches off a webhook that refuses too often.
+    """
+    name = words(event, "event_name")
+    if name not in _NEWS or oa_id not in {None, words(member(event, "sender"), "id")}:
+        return ()
+    message = member(event, "message")
+    several = message.get("msg_ids")
+    numbers = several if isinstance(several, list) else [message.get("msg_id")]
+    at = instant(event.get("timestamp"), per_second=MILLISECONDS)
+    return tuple(
+        Arrived(None, number, at, seen=_NEWS[name])
+        for number in numbers
+        if isinstance(number, str) and 0 < len(number) <= MAX_IDENTIFIER
+    )
 
 
 def _message(event: Json, kind: InboundKind) -> Inbound:

@@ -263,6 +263,33 @@ def test_settings_are_kept_and_logged(
     }
 
 
+def test_the_pages_that_may_ask_are_kept_as_browsers_name_them(
+    manage: TestClient, client: TestClient, database: Database, libraries: Libraries
+) -> None:
+    fields = {"name": "N", "retention_days": "90"}
+    named = "https://WWW.example.org:443/\r\nhttp://localhost:8080"
+    post_form(manage, "/manage/settings", page="/manage/settings", **fields, allowed_origins=named)
+
+    with database.snapshot() as session:
+        kept = session.get_one(Library, libraries.north).settings["allowed_origins"]
+    asked = {
+        origin: client.post(
+            "/webhooks/rest/webhook",
+            json={"sender": "x", "message": "hello"},
+            headers={"origin": origin},
+        ).status_code
+        for origin in ("https://www.example.org", "https://elsewhere.example.org")
+    }
+    page = manage.get("/manage/settings").text
+    post_form(manage, "/manage/settings", page="/manage/settings", **fields, allowed_origins="")
+
+    assert kept == ["https://www.example.org", "http://localhost:8080"]
+    assert list(asked.values()) == [200, 403]
+    assert "https://www.example.org\nhttp://localhost:8080</textarea>" in page
+    with database.snapshot() as session:
+        assert "allowed_origins" not in session.get_one(Library, libraries.north).settings
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -270,6 +297,9 @@ def test_settings_are_kept_and_logged(
         ("catalogue_url", "https://catalogue.example.org/"),
         ("privacy_url", "data:text/html,x"),
         ("name", "  "),
+        ("allowed_origins", "https://www.example.org/chat"),
+        ("allowed_origins", "https://www.example.org\nwww.example.org"),
+        ("allowed_origins", "https://[::1"),
         ("retention_days", "3"),
     ],
 )

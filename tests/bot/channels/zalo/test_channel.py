@@ -95,8 +95,36 @@ def test_following_and_leaving_are_heard_once_each(desk, patron):
     assert not desk.may_send(USER_ID)
 
 
-def test_the_accounts_own_messages_and_receipts_are_none(desk, platform):
-    for name in ("oa_send_text", "user_seen_message", "user_received_message", "anonymous_send"):
+@pytest.mark.parametrize(
+    ("name", "message", "told"),
+    [
+        ("user_received_message", {"msg_id": "a1"}, [("a1", False)]),
+        ("user_seen_message", {"msg_ids": ["a1", "a2"]}, [("a1", True), ("a2", True)]),
+        ("user_seen_message", {"msg_id": "a1"}, [("a1", True)]),
+        ("user_seen_message", {"msg_ids": "a1"}, []),
+        ("user_seen_message", {"msg_ids": [None, "", "a" * 999, "a2"]}, [("a2", True)]),
+        ("user_received_message", {}, []),
+    ],
+)
+def test_what_reached_the_patron_is_news_and_no_message(channel, platform, name, message, told):
+    people = {"sender": {"id": platform.oa_id}, "recipient": {"id": USER_ID}}
+    event = platform.event(name, **people, message=message)
+
+    found = outcome(channel, request_of(platform.call(event)))
+
+    assert found.messages == ()
+    assert [(news.provider_id, news.seen) for news in found.arrived] == told
+    assert all(news.at is not None for news in found.arrived)
+
+
+def test_a_receipt_of_another_account_is_not_ours(account, platform):
+    event = platform.event("user_seen_message", sender={"id": "2"}, message={"msg_id": "a1"})
+
+    assert outcome(account(oa_id="1"), request_of(platform.call(event))).arrived == ()
+
+
+def test_the_accounts_own_messages_are_none(desk, platform):
+    for name in ("oa_send_text", "anonymous_send"):
         platform.deliver(platform.call(platform.event(name, sender={"id": "1"})), desk)
 
     assert desk.heard == []
