@@ -4,9 +4,9 @@ The same questions as `tracker.figures` puts to each consultation, asked of the 
 `Block.add` counts one by one is summed here. Tests hold the two together.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case, func, literal, null, or_, select
 from sqlalchemy.orm import Session
@@ -26,6 +26,20 @@ from tracker.fold import DAY
 from tracker.models import Consultation, Library
 
 C = Consultation
+
+# Who waits for a first response, as `figures.is_waiting` says; an index holds just these.
+UNANSWERED = and_(
+    C.excluded_at.is_(None), C.handed_over, C.feedback_at.is_(None), C.withdrawn_at.is_(None)
+)
+
+
+class Question(NamedTuple):
+    """What one rate asks of a consultation."""
+
+    who: ColumnElement[bool]  # is in it at all
+    matured: ColumnElement[bool]  # has been observed long enough
+    in_time: ColumnElement[bool]  # may be NULL, which is no
+    answered: ColumnElement[bool]  # in time or not
 
 
 def counts(
@@ -54,8 +68,8 @@ def counts(
         "handed_over": _many(handed),
         "bot_only": _many(and_(counted, C.handed_over.is_(False))),
     }
-    columns |= _rates(at, counted, handed, sqlite=sqlite)
-    columns |= _backlog(at, handed)
+    columns |= _rates(at, sqlite=sqlite)
+    columns |= _backlog(at)
     columns |= _deflection(at, counted)
     place = _place(libraries, days)
     query = (
@@ -75,64 +89,63 @@ def counts(
         yield found
 
 
-def _rates(
-    at: datetime, counted: ColumnElement[bool], handed: ColumnElement[bool], *, sqlite: bool
-) -> dict[str, ColumnElement[Any]]:
-    """Of each rate, what `RateCount` counts; as `judge` decides it."""
-    by_bot = and_(C.bot_at >= C.received_at, C.bot_at <= _a_day_after(C.received_at, sqlite=sqlite))
-    rates = (
-        (
-            INCLUSIVE,
+def questions(at: datetime, *, sqlite: bool) -> Mapping[str, Question]:
+    """What each rate asks, as `figures.judge` decides it."""
+    counted = C.excluded_at.is_(None)
+    handed = and_(counted, C.handed_over)
+    by_bot = and_(C.bot_at >= C.received_at, C.bot_at <= later(C.received_at, DAY, sqlite=sqlite))
+    return {
+        INCLUSIVE: Question(
             counted,
             C.received_at <= at - INCLUSIVE_MATURITY,
             or_(_in_a_day(C.feedback_micros), by_bot),
             or_(C.feedback_at.is_not(None), C.bot_at.is_not(None)),
         ),
-        (
-            ANSWERED,
+        ANSWERED: Question(
             handed,
             C.received_at <= at - DAY,
             _in_a_day(C.answered_micros),
             C.answered_at.is_not(None),
         ),
-        (
-            RESPONDED,
+        RESPONDED: Question(
             handed,
             C.received_at <= at - DAY,
             _in_a_day(C.feedback_micros),
             C.feedback_at.is_not(None),
         ),
-        (
-            NEXT_DAY,
+        NEXT_DAY: Question(
             and_(handed, C.next_day_due_at.is_not(None)),
             C.next_day_due_at < at,
             C.feedback_at.between(C.received_at, C.next_day_due_at),
             C.feedback_at.is_not(None),
         ),
-    )
+    }
+
+
+def _rates(at: datetime, *, sqlite: bool) -> dict[str, ColumnElement[Any]]:
+    """Of each rate, what `RateCount` counts."""
     columns: dict[str, ColumnElement[Any]] = {}
-    for name, asked, matured, in_time, answered in rates:
-        met = func.coalesce(in_time, False)
-        young = and_(asked, ~matured)
-        columns[f"{name}/within"] = _many(and_(asked, matured, met))
-        columns[f"{name}/matured"] = _many(and_(asked, matured))
+    for name, asked in questions(at, sqlite=sqlite).items():
+        met = func.coalesce(asked.in_time, False)
+        young = and_(asked.who, ~asked.matured)
+        columns[f"{name}/within"] = _many(and_(asked.who, asked.matured, met))
+        columns[f"{name}/matured"] = _many(and_(asked.who, asked.matured))
         columns[f"{name}/pending"] = _many(young)
         columns[f"{name}/pending_in_time"] = _many(and_(young, met))
-        columns[f"{name}/pending_open"] = _many(and_(young, ~answered))
+        columns[f"{name}/pending_open"] = _many(and_(young, ~asked.answered))
     return columns
 
 
-def _backlog(at: datetime, handed: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
-    waiting = and_(handed, C.feedback_at.is_(None), C.withdrawn_at.is_(None))
+def _backlog(at: datetime) -> dict[str, ColumnElement[Any]]:
     return {
-        "waiting": _many(waiting),
-        "overdue": _many(and_(waiting, C.received_at < at - DAY)),
-        "oldest_waiting_at": func.min(case((waiting, C.received_at))),
+        "waiting": _many(UNANSWERED),
+        "overdue": _many(and_(UNANSWERED, C.received_at < at - DAY)),
+        "oldest_waiting_at": func.min(case((UNANSWERED, C.received_at))),
     }
 
 
 def _deflection(at: datetime, counted: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
-    old = and_(counted, C.bot_first, C.received_at <= at - DEFLECTION_MATURITY)
+    old = and_(counted, C.bot_first, deflection_matured(at))
     bots = and_(old, C.handed_over.is_(False))
     return {
         "bot_first": _many(old),
@@ -140,6 +153,12 @@ def _deflection(at: datetime, counted: ColumnElement[bool]) -> dict[str, ColumnE
         "presumed": _many(and_(bots, C.bot_accepted.is_(False))),
         "abandoned": _many(and_(old, C.handed_over, C.feedback_at.is_(None))),
     }
+
+
+def deflection_matured(at: datetime) -> ColumnElement[bool]:
+    """Whether three days have shown what became of a bot's answer."""
+    old: ColumnElement[bool] = C.received_at <= at - DEFLECTION_MATURITY
+    return old
 
 
 def waits(
@@ -175,11 +194,14 @@ def _place(libraries: Sequence[Library], days: Sequence[date]) -> ColumnElement[
     return case(*[(end, literal(place)) for end, place in ends])
 
 
-def _a_day_after(instant: Any, *, sqlite: bool) -> ColumnElement[datetime]:
-    """24 hours later to the microsecond, which SQLite keeps as text and cannot add to."""
-    later: ColumnElement[datetime]
+def later(instant: Any, wait: timedelta, *, sqlite: bool) -> ColumnElement[datetime]:
+    """So many whole days of 24 hours later to the microsecond.
+
+    SQLite keeps instants as text and cannot add to them; elsewhere a day may have 23 hours.
+    """
+    found: ColumnElement[datetime]
     if sqlite:
-        later = func.datetime(instant, "+1 day").op("||")(func.substr(instant, 20))
+        found = func.datetime(instant, f"+{wait.days} days").op("||")(func.substr(instant, 20))
     else:
-        later = instant + func.make_interval(0, 0, 0, 0, 24)  # a day may have 23 hours or 25
-    return later
+        found = instant + func.make_interval(0, 0, 0, 0, 24 * wait.days)
+    return found

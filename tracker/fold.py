@@ -166,7 +166,7 @@ def fold(streams: Sequence[Stream]) -> Facts:
     facts.last_event_at = max(stream.opened_at for stream in streams)
     if events:
         facts.last_event_at = max(facts.last_event_at, events[-1].at)
-    by_kind = _by_kind(events)
+    by_kind = by_kind_of(events)
     messages = patron_messages(by_kind.get(Kind.MESSAGE, ()), by_kind.get(Kind.SPLIT, ()))
     _clocks(facts, by_kind)
     _handling(facts, by_kind)
@@ -174,7 +174,7 @@ def fold(streams: Sequence[Stream]) -> Facts:
     _course(facts, by_kind, messages)
     rewritten = not by_kind.keys().isdisjoint(_REWRITING)
     if rewritten:
-        own_kinds = by_kind if len(streams) == 1 else _by_kind(ordered(own.events))
+        own_kinds = by_kind if len(streams) == 1 else by_kind_of(ordered(own.events))
         _leaving(facts, own_kinds, own.key)
     _standing(facts)
     early = bool(events) and events[0].at < facts.received_at
@@ -272,7 +272,8 @@ def _whole(event: EventData) -> tuple[datetime, int, str, str, str]:
     return event.at, CAUSE[event.kind], event.by or "", event.text or "", data
 
 
-def _by_kind(events: Iterable[EventData]) -> dict[str, list[EventData]]:
+def by_kind_of(events: Iterable[EventData]) -> dict[str, list[EventData]]:
+    """The events in their order, by kind."""
     result: dict[str, list[EventData]] = {}
     for event in events:
         result.setdefault(event.kind, []).append(event)
@@ -290,7 +291,7 @@ def is_substantive(event: EventData) -> bool:
 
 def _clocks(facts: Facts, events: Mapping[str, list[EventData]]) -> None:
     """Who answered when. Decides `handed_over`."""
-    written = _arrived(events)
+    written = arrived(events)
     if written:
         _feedback(facts, written, _reclassified(events))
     escalated = events.get(Kind.ESCALATED, ())
@@ -329,7 +330,7 @@ def _feedback(
             )
 
 
-def _arrived(events: Mapping[str, list[EventData]]) -> Sequence[EventData]:
+def arrived(events: Mapping[str, list[EventData]]) -> Sequence[EventData]:
     """Librarians' messages without those that a channel took and could not deliver after all.
 
     A delivery's failure names the message by its instant: feedback must reach the patron.

@@ -5,23 +5,55 @@ backlog, volumes, and each librarian's own view. Definitions: docs/metrics.md.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tracker import calendars, rates
-from tracker.clock import Calendar, Pause, day_bounds, zone
-from tracker.figures import PERCENTILES, Block, Case, is_waiting
-from tracker.fold import DAY, MICROSECOND, EventData, Kind, Stream, ordered, patron_messages
-from tracker.models import Consultation, Library
-from tracker.stats import selected
+from tracker.clock import Calendar, Pause
+from tracker.counting import UNANSWERED
+from tracker.figures import (
+    MISSED,
+    PENDING,
+    PENDING_IN_TIME,
+    PENDING_OPEN,
+    PERCENTILES,
+    WITHIN,
+    Block,
+    Case,
+    is_waiting,
+)
+from tracker.fold import (
+    DAY,
+    MICROSECOND,
+    EventData,
+    Kind,
+    Stream,
+    arrived,
+    by_kind_of,
+    ordered,
+    patron_messages,
+)
+from tracker.models import Consultation, Event, Library
+from tracker.outcomes import READ_LEVELS, Listed, counted, in_order
+from tracker.stats import in_stretches, selected
 from tracker.streams import OPENING, Opening, families
 
-REOPEN_WINDOW = timedelta(days=7)
+VOLUMES = (
+    "received",
+    "reference",
+    "directional",
+    "bot_only",
+    "handed_over",
+    "withdrawn",
+    "excluded",
+    "excluded_late",
+    "reclassified_late",
+)
 AGES = (4, 8, 24, 48, 72)  # hours: the bounds of the backlog's age groups
 _BATCH = 500
 SECOND = timedelta(seconds=1)
@@ -50,14 +82,15 @@ def instances(streams: Sequence[Stream]) -> list[Instance]:
 
     Several messages before the next reply are one question, as old as the first of them.
     """
+    received = min(stream.opened_at for stream in streams)
     events = ordered(event for stream in streams for event in stream.events)
-    splits = [event for event in events if event.kind == Kind.SPLIT]
+    by_kind = by_kind_of(events)
     asked = [
         message.at
-        for message in patron_messages((e for e in events if e.kind == Kind.MESSAGE), splits)
+        for message in patron_messages(by_kind.get(Kind.MESSAGE, ()), by_kind.get(Kind.SPLIT, ()))
         if not (message.data and message.data.get("courtesy"))
     ]
-    replies = [event.at for event in events if event.kind == Kind.FEEDBACK]
+    replies = [event.at for event in arrived(by_kind) if event.at >= received]
     pauses = tuple(pauses_in(events))
     found = []
     for position, reply in enumerate(replies):
@@ -110,19 +143,51 @@ def next_response(
     Counted by the date of the consultation's receipt; matured once the limit has passed,
     pauses not included, whether or not the reply came sooner.
     """
-    within = matured = pending = 0
-    for _, streams in _streams(session, library, start=start, end=end, at=at, channel=channel):
+    found = Counter(
+        item.outcome
+        for item in responses(
+            session, library, limit=limit, start=start, end=end, at=at, channel=channel
+        )
+    )
+    return _share(found)
+
+
+def responses(
+    session: Session,
+    library: Library,
+    *,
+    start: date,
+    end: date,
+    at: datetime,
+    channel: str | None = None,
+    limit: timedelta = DAY,
+) -> list[Listed]:
+    """What `next_response` counts: a consultation stands here once for each further question."""
+    found = []
+    asked_again = Consultation.feedback_at.is_not(None) & (
+        (Consultation.last_feedback_at > Consultation.feedback_at)
+        | Consultation.waiting_since.is_not(None)
+    )
+    query = _written_in(library, start=start, end=end, at=at, channel=channel).where(asked_again)
+    rows = session.execute(query).all()
+    for row, streams in _with_events(session, library, rows, at=at):
         for instance in instances(streams):
             if instance.observed(at) < limit:
-                pending += 1
+                outcome = PENDING_OPEN if instance.replied_at is None else PENDING_IN_TIME
             else:
-                matured += 1
-                within += instance.replied_at is not None and instance.waited(at) <= limit
-    share = rates.wilson(within, matured)
+                in_time = instance.replied_at is not None and instance.waited(at) <= limit
+                outcome = WITHIN if in_time else MISSED
+            found.append(Listed(row.id, row.key, row.received_at, outcome))
+    return in_order(found)
+
+
+def _share(found: Mapping[str, int]) -> dict[str, Any]:
+    matured = found.get(WITHIN, 0) + found.get(MISSED, 0)
+    share = rates.wilson(found.get(WITHIN, 0), matured)
     return {
-        "within": within,
+        "within": found.get(WITHIN, 0),
         "matured": matured,
-        "pending": pending,
+        "pending": sum(found.get(outcome, 0) for outcome in PENDING),
         "rate": share.rate,
         "low": share.low,
         "high": share.high,
@@ -144,26 +209,54 @@ def resolution(
     the desk, in real seconds (`clock` says which).
     """
     desk = calendars.calendar(session, library.id)
-    lengths, still_open = [], 0
-    for row, streams in _streams(session, library, start=start, end=end, at=at, channel=channel):
+    written = _written_in(library, start=start, end=end, at=at, channel=channel)
+    paused = _paused(session, library)
+    closed: list[tuple[Any, list[Pause]]] = []
+    with_events, still_open = [], 0
+    for row in session.execute(written):
         if row.closed_at is None:
             still_open += 1
-            continue
-        events = ordered(event for stream in streams for event in stream.events)
-        pauses = list(pauses_in(events))
-        if desk is not None:
-            lengths.append(desk.open_seconds(row.received_at, row.closed_at, pauses))
+        elif row.id in paused.ids or row.key in paused.merged:
+            with_events.append(row)
         else:
-            length = row.closed_at - row.received_at
-            length -= paused_between(pauses, row.received_at, row.closed_at)
-            lengths.append(length // SECOND)
-    lengths.sort()
+            closed.append((row, []))
+    for row, streams in _with_events(session, library, with_events, at=at):
+        events = ordered(event for stream in streams for event in stream.events)
+        closed.append((row, list(pauses_in(events))))
+    lengths = sorted(_length(desk, row.received_at, row.closed_at, p) for row, p in closed)
     return {
         "closed": len(lengths),
         "open": still_open,
         "clock": "staffed" if desk is not None else "real",
         "seconds": {f"p{p}": rates.nearest_rank(lengths, p) for p in PERCENTILES},
     }
+
+
+def _length(desk: Calendar | None, start: datetime, end: datetime, pauses: Sequence[Pause]) -> int:
+    """Seconds without the pauses, staffed ones where the desk has hours."""
+    if desk is not None:
+        return desk.open_seconds(start, end, pauses)
+    return (end - start - paused_between(pauses, start, end)) // SECOND
+
+
+class _Paused(NamedTuple):
+    """Where a pause may be: only there must events be read."""
+
+    ids: frozenset[int]
+    merged: frozenset[str]  # keys of those that others were merged into
+
+
+def _paused(session: Session, library: Library) -> _Paused:
+    paused = select(Event.consultation_id).where(
+        Event.library_id == library.id, Event.kind == Kind.PAUSED
+    )
+    merged = select(Consultation.merged_into).where(
+        Consultation.library_id == library.id, Consultation.merged_into.is_not(None)
+    )
+    return _Paused(
+        frozenset(session.scalars(paused.distinct())),
+        frozenset(key for key in session.scalars(merged.distinct()) if key is not None),
+    )
 
 
 def reopened(
@@ -176,19 +269,13 @@ def reopened(
     channel: str | None = None,
 ) -> dict[str, Any]:
     """Of those first closed at least 7 days ago, the share reopened within 7 days."""
-    query = _rows(library, start=start, end=end, at=at, channel=channel).where(
-        Consultation.first_closed_at <= at - REOPEN_WINDOW
-    )
-    again = matured = 0
-    for row in session.execute(query):
-        matured += 1
-        again += (
-            row.reopened_at is not None and row.reopened_at <= row.first_closed_at + REOPEN_WINDOW
-        )
-    share = rates.wilson(again, matured)
+    found = counted(session, library, ["reopened"], start=start, end=end, at=at, channel=channel)[
+        "reopened"
+    ]
+    share = rates.wilson(found["again"], found.total())
     return {
-        "reopened": again,
-        "matured": matured,
+        "reopened": found["again"],
+        "matured": found.total(),
         "rate": share.rate,
         "low": share.low,
         "high": share.high,
@@ -209,21 +296,16 @@ def acceptance(
     `answered` counts the consultations with a bot answer and `responded` those in which the
     patron said anything; silence is not acceptance. A no and a later yes count as both.
     """
-    query = _rows(library, start=start, end=end, at=at, channel=channel).where(
-        or_(Consultation.bot_at.is_not(None), Consultation.bot_rejected_at.is_not(None))
-    )
-    accepted = rejected = answered = responded = 0
-    for row in session.execute(query):
-        answered += 1
-        accepted += row.bot_accepted
-        rejected += row.bot_rejected_at is not None
-        responded += row.bot_accepted or row.bot_rejected_at is not None
+    found = counted(session, library, ["acceptance"], start=start, end=end, at=at, channel=channel)[
+        "acceptance"
+    ]
+    accepted, rejected = found["accepted"] + found["both"], found["rejected"] + found["both"]
     share = rates.wilson(accepted, accepted + rejected)
     return {
         "accepted": accepted,
         "rejected": rejected,
-        "answered": answered,
-        "responded": responded,
+        "answered": found.total(),
+        "responded": found.total() - found["silent"],
         "rate": share.rate,
         "low": share.low,
         "high": share.high,
@@ -244,33 +326,41 @@ def staffed_target(
 
     None of it without a desk's calendar, or one that is never open.
     """
+    judged = staffed_cases(
+        session, library, minutes=minutes, start=start, end=end, at=at, channel=channel
+    )
+    return {"minutes": minutes, **_share(Counter(item.outcome for item in judged))}
+
+
+def staffed_cases(
+    session: Session,
+    library: Library,
+    *,
+    minutes: int,
+    start: date,
+    end: date,
+    at: datetime,
+    channel: str | None = None,
+) -> list[Listed]:
+    """What `staffed_target` counts."""
     desk = calendars.calendar(session, library.id)
-    within = matured = pending = 0
-    for case in selected(session, library, start=start, end=end, at=at, channel=channel):
-        due = _staffed_due(case, desk, minutes)
+    if desk is None:
+        return []
+    found = []
+    handed_over = Consultation.handed_over & Consultation.excluded_at.is_(None)
+    for case in selected(
+        session, library, only=handed_over, start=start, end=end, at=at, channel=channel
+    ):
+        due = desk.due(case.received_at, minutes) if case.counts and case.handed_over else None
         if due is None:
             continue
+        in_time = case.feedback_at is not None and case.feedback_at <= due
         if at > due:
-            matured += 1
-            within += case.feedback_at is not None and case.feedback_at <= due
+            outcome = WITHIN if in_time else MISSED
         else:
-            pending += 1
-    share = rates.wilson(within, matured)
-    return {
-        "minutes": minutes,
-        "within": within,
-        "matured": matured,
-        "pending": pending,
-        "rate": share.rate,
-        "low": share.low,
-        "high": share.high,
-    }
-
-
-def _staffed_due(case: Case, desk: Calendar | None, minutes: int) -> datetime | None:
-    if desk is None or not case.counts or not case.handed_over:
-        return None
-    return desk.due(case.received_at, minutes)
+            outcome = PENDING_IN_TIME if in_time else PENDING_OPEN
+        found.append(Listed(case.id, case.key, case.received_at, outcome))
+    return in_order(found)
 
 
 def backlog_by_age(
@@ -292,11 +382,8 @@ def waiting_cases(
     session: Session, library: Library, *, at: datetime, channel: str | None = None
 ) -> list[Case]:
     """The consultations that waited for a first response at that instant."""
-    cases = selected(session, library, at=at, channel=channel, only=_NO_FEEDBACK)
+    cases = selected(session, library, at=at, channel=channel, only=UNANSWERED)
     return [case for case in cases if is_waiting(case)]
-
-
-_NO_FEEDBACK = Consultation.feedback_at.is_(None) & Consultation.handed_over
 
 
 def volumes(
@@ -313,28 +400,23 @@ def volumes(
     Directional questions stay in the rates and out of the reference count. `read` counts
     the READ levels given; `excluded_late` those taken out after 24 hours had been missed.
     """
-    block, reasons = Block(at), Counter[str]()
-    reference = 0
-    for case in selected(session, library, start=start, end=end, at=at, channel=channel):
-        block.add(case)
-        reference += case.counts and not case.directional
-        if not case.counts:
-            reasons[case.excluded_reason or "unknown"] += 1
-    query = _rows(library, start=start, end=end, at=at, channel=channel)
-    rows = session.execute(query).all()
-    levels = Counter(row.read_scale for row in rows if row.read_scale is not None)
+    found = counted(
+        session, library, [*VOLUMES, "read"], start=start, end=end, at=at, channel=channel
+    )
+    excluded = selected(
+        session,
+        library,
+        only=Consultation.excluded_at.is_not(None),
+        start=start,
+        end=end,
+        at=at,
+        channel=channel,
+    )
+    reasons = Counter(case.excluded_reason or "unknown" for case in excluded if not case.counts)
     return {
-        "received": block.received,
-        "reference": reference,
-        "directional": block.directional,
-        "bot_only": block.bot_only,
-        "handed_over": block.handed_over,
-        "withdrawn": block.withdrawn,
-        "excluded": block.excluded,
-        "excluded_late": block.excluded_late,
-        "reclassified_late": sum(row.reclassified_late for row in rows),
+        **{name: found[name].total() for name in VOLUMES},
         "excluded_by_reason": dict(sorted(reasons.items())),
-        "read": {str(level): levels[level] for level in sorted(levels)},
+        "read": {str(level): n for level in READ_LEVELS if (n := found["read"][f"read_{level}"])},
     }
 
 
@@ -376,47 +458,25 @@ def by_librarian(
     ]
 
 
-def _rows(library: Library, *, start: date, end: date, at: datetime, channel: str | None) -> Any:
-    tz = zone(library.timezone)
-    query = select(
-        *OPENING,
-        Consultation.received_at,
-        Consultation.closed_at,
-        Consultation.first_closed_at,
-        Consultation.reopened_at,
-        Consultation.bot_accepted,
-        Consultation.bot_rejected_at,
-        Consultation.read_scale,
-        Consultation.reclassified_late,
-    ).where(
+def _written_in(
+    library: Library, *, start: date, end: date, at: datetime, channel: str | None
+) -> Any:
+    """Handed-over consultations that a librarian wrote in or closed."""
+    query = select(*OPENING, Consultation.received_at, Consultation.closed_at).where(
         Consultation.library_id == library.id,
         Consultation.excluded_at.is_(None),
-        Consultation.received_at >= day_bounds(start, tz)[0],
-        Consultation.received_at < day_bounds(end, tz)[1],
+        Consultation.handed_over,
+        Consultation.feedback_at.is_not(None) | Consultation.closed_at.is_not(None),
+        in_stretches(library, [(start, end)]),
         Consultation.received_at <= at,
     )
     return query if channel is None else query.where(Consultation.channel == channel)
 
 
-def _streams(
-    session: Session,
-    library: Library,
-    *,
-    start: date,
-    end: date,
-    at: datetime,
-    channel: str | None,
+def _with_events(
+    session: Session, library: Library, rows: Sequence[Any], *, at: datetime
 ) -> Iterator[tuple[Any, list[Stream]]]:
-    """Handed-over consultations that a librarian wrote in or closed, with their events."""
-    query = (
-        _rows(library, start=start, end=end, at=at, channel=channel)
-        .where(
-            or_(Consultation.feedback_at.is_not(None), Consultation.closed_at.is_not(None)),
-            Consultation.handed_over,
-        )
-        .order_by(Consultation.id)
-    )
-    rows = session.execute(query).all()
+    """The rows with their events until `at`."""
     for begin in range(0, len(rows), _BATCH):
         batch = rows[begin : begin + _BATCH]
         openings = [Opening._make(row[: len(OPENING)]) for row in batch]

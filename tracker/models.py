@@ -29,6 +29,9 @@ def _known(name: str, *columns: str) -> Index:
     return Index(f"ix_consultation_{name}", *columns, sqlite_where=where, postgresql_where=where)
 
 
+_UNANSWERED = "excluded_at IS NULL AND feedback_at IS NULL AND withdrawn_at IS NULL"
+
+
 class Library(Base):
     """One library of the installation; every other row belongs to one."""
 
@@ -76,6 +79,14 @@ class Consultation(Base):
         _known("merged", "library_id", "merged_into"),
         _known("due", "next_due_at"),
         _known("idle", "idle_close_at"),
+        # The backlog: `tracker.counting.UNANSWERED` asks for just these.
+        Index(
+            "ix_consultation_unanswered",
+            "library_id",
+            "received_at",
+            sqlite_where=text(f"{_UNANSWERED} AND handed_over = 1"),
+            postgresql_where=text(f"{_UNANSWERED} AND handed_over"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -146,7 +157,17 @@ class Event(Base):
     """One thing that happened to a consultation. Added, never changed."""
 
     __tablename__ = "event"
-    __table_args__ = (Index("ix_event_stream", "library_id", "consultation_id", "at"),)
+    __table_args__ = (
+        Index("ix_event_stream", "library_id", "consultation_id", "at"),
+        # Where time waited for the patron: few, and only there a time to the end needs events.
+        Index(
+            "ix_event_paused",
+            "library_id",
+            "consultation_id",
+            sqlite_where=text("kind = 'paused'"),
+            postgresql_where=text("kind = 'paused'"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     # Its consultation's library. A constraint of its own would be checked at every event, in

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
+from tracker.counting import UNANSWERED
 from tracker.fold import DAY, Status
 from tracker.models import Consultation
 
@@ -50,6 +51,25 @@ def count_waiting(session: Session, library_id: int, *, now: datetime) -> dict[s
         .group_by(Consultation.assigned_to)
     )
     return {row[0]: row[1] for row in rows}
+
+
+def closed_unanswered(
+    session: Session, library_id: int, *, limit: int = 100
+) -> Sequence[Consultation]:
+    """Closed without a reply, newest first: not at the desk any more, and still unanswered."""
+    query = select(Consultation).where(*_closed_unanswered(library_id))
+    return session.scalars(query.order_by(Consultation.received_at.desc()).limit(limit)).all()
+
+
+def count_closed_unanswered(session: Session, library_id: int) -> int:
+    """How many were closed without a reply."""
+    query = select(func.count()).where(*_closed_unanswered(library_id))
+    return session.scalar(query) or 0
+
+
+def _closed_unanswered(library_id: int) -> tuple[ColumnElement[bool], ...]:
+    closed = Consultation.status == Status.CLOSED
+    return Consultation.library_id == library_id, UNANSWERED, closed
 
 
 def _overdue(now: datetime) -> ColumnElement[bool]:

@@ -19,22 +19,13 @@ from tracker.figures import (
     ANSWERED,
     COLUMNS,
     INCLUSIVE,
-    MISSED,
     NEXT_DAY,
-    PENDING,
-    PENDING_IN_TIME,
-    PENDING_LATE,
-    PENDING_OPEN,
     RATES,
     RESPONDED,
-    WITHIN,
     Block,
     Case,
-    deflection,
-    is_waiting,
-    judge,
 )
-from tracker.fold import DAY, EARLIEST, LATEST, Facts
+from tracker.fold import EARLIEST, LATEST, Facts
 from tracker.models import Consultation, Library, Rollup
 from tracker.past import facts_at
 from tracker.rollups import WHOLE_DAY, settled_spans, usable_days
@@ -48,7 +39,6 @@ __all__ = [
     "RESPONDED",
     "Case",
     "Reading",
-    "cases",
     "counted",
     "first_day",
     "read",
@@ -211,7 +201,7 @@ def tally_all(
         for row in session.execute(sums):
             under(row.library_id, row.channel).add_rollup(row)
         outside: list[Stretch] = [(start, first - _ONE_DAY), (last + _ONE_DAY, end)]
-        inside = _inside(group[0], [s for s in outside if not (s[0] and s[1] and s[0] > s[1])])
+        inside = in_stretches(group[0], [s for s in outside if not (s[0] and s[1] and s[0] > s[1])])
         for counts in counting.counts(session, group, inside, at=at):
             under(counts["library_id"], counts["channel"]).add_counts(counts)
     return found
@@ -279,7 +269,7 @@ def _tail(
         return _Tail(settled, (), (), chain(rows, earlier))
     if not stretches:
         return _Tail(settled, (), (), earlier)
-    inside = _inside(library, stretches)
+    inside = in_stretches(library, stretches)
     if channel is not None:
         inside = and_(inside, Consultation.channel == channel)
     counts = counting.counts(session, [library], inside, at=at, days=days)
@@ -360,64 +350,6 @@ def _settled_and_live(
     )
 
 
-def cases(
-    session: Session,
-    library: Library,
-    *,
-    figure: str,
-    outcome: str | None = None,
-    start: date | None = None,
-    end: date | None = None,
-    at: datetime,
-    channel: str | None = None,
-) -> list[tuple[Case, str]]:
-    """The consultations behind a figure with what each is to it, misses first.
-
-    `figure` is one of RATES (outcomes within, missed, matured, pending), or received,
-    excluded, excluded_late, withdrawn, directional, handed_over, bot_only, backlog (waiting,
-    overdue) or deflection (confirmed, presumed, abandoned, staffed). Raises ValueError for
-    another.
-    """
-    found = []
-    for item in selected(session, library, start=start, end=end, at=at, channel=channel):
-        verdict = _verdict(item, figure, at)
-        if verdict is not None and _is_asked_for(verdict, outcome):
-            found.append((item, verdict))
-    order = {MISSED: 0, "overdue": 0, PENDING_LATE: 1, PENDING_OPEN: 2, PENDING_IN_TIME: 3}
-    return sorted(found, key=lambda pair: (order.get(pair[1], 4), pair[0].received_at, pair[0].key))
-
-
-def _verdict(item: Case, figure: str, at: datetime) -> str | None:
-    if figure in RATES:
-        return judge(item, figure, at)
-    if figure == "backlog":
-        late = at - item.received_at > DAY
-        return ("overdue" if late else "waiting") if is_waiting(item) else None
-    if figure == "deflection":
-        return deflection(item, at)
-    simple = {
-        "received": True,
-        "excluded": not item.counts,
-        "handed_over": item.counts and item.handed_over,
-        "bot_only": item.counts and not item.handed_over,
-        "withdrawn": item.counts and item.withdrawn_at is not None,
-        "directional": item.counts and item.directional,
-        "excluded_late": not item.counts and item.excluded_late,
-    }
-    if figure not in simple:
-        raise ValueError(f"there is no figure {figure!r}")
-    return figure if simple[figure] else None
-
-
-def _is_asked_for(verdict: str, outcome: str | None) -> bool:
-    groups: Mapping[str, frozenset[str]] = {
-        "pending": PENDING,
-        "matured": frozenset({WITHIN, MISSED}),
-        "waiting": frozenset({"waiting", "overdue"}),
-    }
-    return outcome is None or verdict == outcome or verdict in groups.get(outcome, ())
-
-
 def selected(
     session: Session,
     library: Library,
@@ -467,13 +399,26 @@ def _earlier(
     at: datetime,
     channel: str | None,
 ) -> Iterator[Case]:
+    for item, _ in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
+        yield item
+
+
+def as_they_were(
+    session: Session,
+    library: Library,
+    *,
+    start: date | None,
+    end: date | None,
+    at: datetime,
+    channel: str | None,
+) -> Iterator[tuple[Case, Facts]]:
     """Consultations to which something happened after `at`, as they were then."""
     tz = zone(library.timezone)
     for opening, facts, due in facts_at(session, library.id, at):
         day = facts.received_at.astimezone(tz).date()
-        inside = (start is None or start <= day) and (end is None or day <= end)
-        if inside and channel in (None, facts.channel):
-            yield _case(opening, facts, due)
+        in_period = (start is None or start <= day) and (end is None or day <= end)
+        if in_period and channel in (None, facts.channel):
+            yield _case(opening, facts, due), facts
 
 
 def _case(opening: Opening, facts: Facts, due: datetime | None) -> Case:
@@ -486,11 +431,11 @@ def _case(opening: Opening, facts: Facts, due: datetime | None) -> Case:
 def _of_library(
     query: Select[Any], library: Library, stretches: list[Stretch], *, channel: str | None
 ) -> Select[Any]:
-    query = query.where(Consultation.library_id == library.id, _inside(library, stretches))
+    query = query.where(Consultation.library_id == library.id, in_stretches(library, stretches))
     return query if channel is None else query.where(Consultation.channel == channel)
 
 
-def _inside(library: Library, stretches: list[Stretch]) -> ColumnElement[bool]:
+def in_stretches(library: Library, stretches: list[Stretch]) -> ColumnElement[bool]:
     tz = zone(library.timezone)
     parts = []
     for start, end in stretches:

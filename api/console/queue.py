@@ -19,9 +19,10 @@ from bot.models import Conversation, Outbox, OutboxState, Patron
 from tracker.consultations import deadlines
 from tracker.fold import GONE, Status
 from tracker.models import Consultation, Event
-from tracker.queue import waiting
+from tracker.queue import closed_unanswered, count_closed_unanswered, waiting
 
-VIEWS = ("mine", "unassigned", "all", "snoozed", "done")
+CLOSED_UNANSWERED = "closed_unanswered"
+VIEWS = ("mine", "unassigned", "all", "snoozed", "done", CLOSED_UNANSWERED)
 SOON = timedelta(hours=2)
 SHOWN = 100
 UNDELIVERED = (OutboxState.DEAD, OutboxState.UNCERTAIN, OutboxState.FENCED)
@@ -94,6 +95,7 @@ def listed(session: Session, screen: Screen, view: str, query: str = "") -> dict
             "all": len(queue),
             "snoozed": len(hidden),
             "undelivered": undelivered,
+            CLOSED_UNANSWERED: count_closed_unanswered(session, screen.library.id),
         },
     }
 
@@ -125,6 +127,8 @@ def _of_view(
         return [item for item in queue if item.assigned_to is None][:SHOWN]
     if view == "all":
         return queue[:SHOWN]
+    if view == CLOSED_UNANSWERED:
+        return closed_unanswered(session, screen.library.id, limit=SHOWN)
     every = select(Consultation).where(Consultation.library_id == screen.library.id)
     if view == "snoozed":
         return session.scalars(every.where(Consultation.id.in_(hidden))).all()

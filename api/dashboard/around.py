@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api import audit
 from api.accounts import accounts_of
 from api.auth import Manager
-from api.dashboard.handling import TARGET_MINUTES
+from api.dashboard.cases import TARGET_MINUTES
 from api.dashboard.rates import TARGET
 from api.models import AuditEntry
 from api.pages import web_address

@@ -3,9 +3,9 @@
 The address says all that chose them, and the page says it in words.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -17,35 +17,40 @@ from api.auth import Manager
 from api.console.queue import staff_names
 from api.dashboard.arrivals import NO_TOPIC
 from api.dashboard.period import Period, Selection, chosen
-from api.dashboard.waiting import AGES, age_of, is_overdue
+from api.dashboard.waiting import AGES, age_of
 from api.errors import BadRequest
 from api.i18n import catalogue
 from api.screens import Screen, reading
-from tracker.figures import MISSED, RATES, WITHIN, Case
-from tracker.handling import REOPEN_WINDOW, waiting_cases
+from tracker import outcomes
+from tracker.figures import MISSED, RATES, WITHIN
+from tracker.handling import responses, staffed_cases
 from tracker.models import Consultation
-from tracker.stats import cases
+from tracker.outcomes import BACKLOG, CLOSED_UNANSWERED, Listed, is_asked_for
 
 PAGE = 100
 BATCH = 500  # rows that are named in one statement
-BACKLOG = "backlog"
+TARGET_MINUTES = 120  # staffed; a library's setting target_minutes replaces it
+SHARE = ("matured", "missed", "within", "pending")
 OUTCOMES = {
-    **dict.fromkeys(RATES, ("matured", "missed", "within", "pending")),
+    **dict.fromkeys((*RATES, "next_response", "staffed_target"), SHARE),
     BACKLOG: ("waiting", "overdue"),
     "deflection": ("confirmed", "presumed", "abandoned", "staffed"),
     "reopened": ("again", "stayed"),
-    "acceptance": ("accepted", "rejected", "silent"),
+    "acceptance": ("said", "accepted", "rejected", "silent"),
+    "resolution": ("closed", "open"),
+    "read": tuple(f"read_{level}" for level in outcomes.READ_LEVELS),
 }
+STANDING = frozenset({BACKLOG, CLOSED_UNANSWERED})  # figures of now, whatever the period
 TONES = {
     MISSED: "late",
     "overdue": "late",
     "again": "late",
     "rejected": "late",
+    CLOSED_UNANSWERED: "late",
     WITHIN: "good",
     "confirmed": "good",
     "accepted": "good",
 }
-BOTH = "both"  # a no, and later a yes: it counts as each
 
 router = APIRouter(include_in_schema=False)
 
@@ -69,15 +74,13 @@ class Filters:
         """All but one."""
         return replace(self, **{name: None})
 
-    def fit(self, case: Case, screen: Screen) -> bool:
-        """Whether a consultation is asked for. A topic's count is without the excluded."""
+    def fit(self, case: Listed, screen: Screen) -> bool:
+        """Whether a consultation came at the time that is asked for."""
         local = screen.reader.local(case.received_at)
         return (
             self.weekday in (None, local.isoweekday())
             and self.hour in (None, local.hour)
-            and (self.topic is None or (case.counts and (case.topic or NO_TOPIC) == self.topic))
             and self.age in (None, age_of(case.received_at, screen.now))
-            and (self.by is None or (case.counts and case.feedback_by == self.by))
         )
 
 
@@ -129,16 +132,16 @@ def case_list(
         today = screen.reader.local(screen.now).date()
         selection = chosen(period, today=today)
         every = [
-            pair
-            for pair in _cases(session, screen, selection, ask.figure)
-            if ask.filters.fit(pair[0], screen)
+            case
+            for case in _cases(session, screen, selection, ask)
+            if ask.filters.fit(case, screen)
         ]
-        found = [pair for pair in every if _is_asked_for(pair[1], ask.outcome)]
+        found = [case for case in every if is_asked_for(case.outcome, ask.outcome)]
         context = {
             "page": "cases",
             "heading": _heading(screen, ask.figure),
             "selection": selection,
-            "is_now": ask.figure == BACKLOG,
+            "is_now": ask.figure in STANDING,
             "count": screen.reader.count("manage.cases.count", len(found)),
             "filters": _described(session, screen, selection, ask),
             "outcomes": _outcomes(every, selection, ask),
@@ -150,65 +153,27 @@ def case_list(
         return screen.render("manage/cases.html", context)
 
 
-def _cases(
-    session: Session, screen: Screen, selection: Selection, figure: str
-) -> Sequence[tuple[Case, str]]:
+def _cases(session: Session, screen: Screen, selection: Selection, ask: Asked) -> Sequence[Listed]:
     """The figure's cases. Who waits now waits whatever the period, so that none is hidden."""
-    if figure == BACKLOG:
-        found = waiting_cases(session, screen.library, at=screen.now, channel=selection.channel)
-        oldest = sorted(found, key=lambda case: (case.received_at, case.key))
-        return [(case, "overdue" if is_overdue(case, screen.now) else "waiting") for case in oldest]
-    if figure in ROW_FIGURES:
-        return _by_row(session, screen, selection, figure)
+    library, filters = screen.library, ask.filters
+    facts: dict[str, Any] = {
+        "start": selection.start,
+        "end": selection.end,
+        "at": screen.now,
+        "channel": selection.channel,
+    }
+    if ask.figure == "next_response":
+        return responses(session, library, **facts)
+    if ask.figure == "staffed_target":
+        minutes = int(library.settings.get("target_minutes", TARGET_MINUTES))
+        return staffed_cases(session, library, minutes=minutes, **facts)
+    if ask.figure in STANDING:
+        facts |= {"start": None, "end": None}
+    topic = "" if filters.topic == NO_TOPIC else filters.topic
     try:
-        return cases(
-            session,
-            screen.library,
-            figure=figure,
-            start=selection.start,
-            end=selection.end,
-            at=screen.now,
-            channel=selection.channel,
-        )
+        return outcomes.listed(session, library, ask.figure, topic=topic, by=filters.by, **facts)
     except ValueError:
         raise BadRequest("There is no such figure.") from None
-
-
-def _by_row(
-    session: Session, screen: Screen, selection: Selection, figure: str
-) -> list[tuple[Case, str]]:
-    """Figures of `tracker.handling` that ask more of a consultation than a rate does."""
-    every = _cases(session, screen, selection, "received")
-    rows = _rows(session, screen, [case for case, _ in every if case.counts])
-    judged = [
-        (case, ROW_FIGURES[figure](rows[case.id], screen.now))
-        for case, _ in every
-        if case.id in rows
-    ]
-    return [(case, verdict) for case, verdict in judged if verdict is not None]
-
-
-def _reopened(row: Consultation, now: datetime) -> str | None:
-    """As `tracker.handling.reopened` counts: closed for the first time 7 days ago or more."""
-    if row.first_closed_at is None or row.first_closed_at > now - REOPEN_WINDOW:
-        return None
-    limit = row.first_closed_at + REOPEN_WINDOW
-    return "again" if row.reopened_at is not None and row.reopened_at <= limit else "stayed"
-
-
-def _acceptance(row: Consultation, now: datetime) -> str | None:
-    """As `tracker.handling.acceptance` counts: what the patron said of the bot's answer."""
-    if row.bot_at is None and row.bot_rejected_at is None:
-        return None
-    if row.bot_accepted:
-        return BOTH if row.bot_rejected_at is not None else "accepted"
-    return "rejected" if row.bot_rejected_at is not None else "silent"
-
-
-ROW_FIGURES: Mapping[str, Callable[[Consultation, datetime], str | None]] = {
-    "reopened": _reopened,
-    "acceptance": _acceptance,
-}
 
 
 def _heading(screen: Screen, figure: str) -> str:
@@ -216,29 +181,17 @@ def _heading(screen: Screen, figure: str) -> str:
     return texts.get(f"metric.{figure}") or texts[f"manage.figure.{figure}"]
 
 
-def _is_asked_for(verdict: str, outcome: str | None) -> bool:
-    """The groups of `tracker.stats`: pending in any way, matured either way."""
-    if outcome == "matured":
-        return verdict in {MISSED, WITHIN}
-    if outcome == "pending":
-        return verdict.startswith("pending")
-    if verdict == BOTH:
-        return outcome in {None, "accepted", "rejected"}
-    return outcome is None or verdict == outcome
-
-
-def _outcomes(
-    every: Sequence[tuple[Case, str]], selection: Selection, ask: Asked
-) -> list[dict[str, Any]]:
+def _outcomes(every: Sequence[Listed], selection: Selection, ask: Asked) -> list[dict[str, Any]]:
     names = OUTCOMES.get(ask.figure, ())
     if not names:
         return []
+    counts = Counter(case.outcome for case in every)
     return [
         {
             "name": name or "all",
             "address": ask.address(selection, outcome=name, shown=PAGE),
             "is_current": name == ask.outcome,
-            "count": sum(_is_asked_for(verdict, name) for _, verdict in every),
+            "count": sum(n for outcome, n in counts.items() if is_asked_for(outcome, name)),
         }
         for name in (None, *names)
     ]
@@ -297,16 +250,14 @@ def _topic(session: Session, screen: Screen, key: str) -> str:
 # --- the rows ------------------------------------------------------------------------------
 
 
-def shown(
-    session: Session, screen: Screen, found: Sequence[tuple[Case, str]]
-) -> list[dict[str, Any]]:
+def shown(session: Session, screen: Screen, found: Sequence[Listed]) -> list[dict[str, Any]]:
     """Consultations as the rows of a list, with what each is to the figure."""
-    by_id = _rows(session, screen, [case for case, _ in found])
+    by_id = _rows(session, screen, found)
     names = staff_names(session, screen.library.id)
-    return [_case(screen, case, verdict, by_id[case.id], names) for case, verdict in found]
+    return [_case(screen, by_id[case.id], case.outcome, names) for case in found]
 
 
-def _rows(session: Session, screen: Screen, found: Sequence[Case]) -> dict[int, Consultation]:
+def _rows(session: Session, screen: Screen, found: Sequence[Listed]) -> dict[int, Consultation]:
     """The rows of consultations by their numbers."""
     rows: dict[int, Consultation] = {}
     for first in range(0, len(found), BATCH):
@@ -321,18 +272,18 @@ def _rows(session: Session, screen: Screen, found: Sequence[Case]) -> dict[int, 
 
 
 def _case(
-    screen: Screen, case: Case, verdict: str, row: Consultation, names: dict[str, str]
+    screen: Screen, row: Consultation, outcome: str, names: Mapping[str, str]
 ) -> dict[str, Any]:
-    answers = [(case.feedback_at, row.feedback_by), (case.bot_at, "bot")]
+    answers = [(row.feedback_at, row.feedback_by), (row.bot_at, "bot")]
     given = [(at, by) for at, by in answers if at is not None]
     at, by = min(given, default=(None, None), key=lambda pair: pair[0])
     return {
-        "id": case.id,
+        "id": row.id,
         "title": row.title or "…",
-        "channel_name": screen.channel_name(case.channel),
-        "received_at": case.received_at,
-        "answered_after": None if at is None else (at - case.received_at).total_seconds(),
+        "channel_name": screen.channel_name(row.channel),
+        "received_at": row.received_at,
+        "answered_after": None if at is None else (at - row.received_at).total_seconds(),
         "answered_by": screen.text("common.bot") if by == "bot" else names.get(by or "", by or ""),
-        "outcome": verdict,
-        "tone": TONES.get(verdict, "soon" if verdict.startswith("pending") else ""),
+        "outcome": outcome,
+        "tone": TONES.get(outcome, "soon" if outcome.startswith("pending") else ""),
     }

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from api.auth import Manager
+from api.dashboard.cases import TARGET_MINUTES
 from api.dashboard.figures import judged
 from api.dashboard.period import Period, Selection, chosen
 from api.screens import Screen, reading
@@ -15,9 +16,6 @@ from tracker import handling
 from tracker.audits import correct_rate, samples
 from tracker.rates import too_few
 from tracker.reports import desk_is_provisional
-
-TARGET_MINUTES = 120  # staffed; a library's setting target_minutes replaces it
-HANDED_OVER = "handed_over"
 
 router = APIRouter(include_in_schema=False)
 
@@ -63,7 +61,12 @@ def _shares(
         _share(screen, "reopened", again, again["reopened"], again["matured"]),
         _share(screen, "acceptance", accepted, accepted["accepted"], said),
     ]
-    addresses = (HANDED_OVER, HANDED_OVER, "reopened", "acceptance")
+    addresses = (
+        ("next_response", "matured"),
+        ("staffed_target", "matured"),
+        ("reopened", None),
+        ("acceptance", "said"),
+    )
     notes = (
         screen.text("handling.pending", n=screen.reader.number(replied["pending"])),
         screen.text("handling.minutes", n=minutes),
@@ -75,8 +78,12 @@ def _shares(
         ),
     )
     rows = [
-        {**row, "note": note, "address": selection.address("/manage/cases", figure=figure)}
-        for row, note, figure in zip(found, notes, addresses, strict=True)
+        {
+            **row,
+            "note": note,
+            "address": selection.address("/manage/cases", figure=figure, outcome=outcome),
+        }
+        for row, note, (figure, outcome) in zip(found, notes, addresses, strict=True)
     ]
     latest = samples(session, screen.library.id)[:1]
     return rows + [_audited(session, screen, sample.name) for sample in latest]
@@ -120,7 +127,7 @@ def _resolution(
             {"name": name.upper(), "value": "–" if value is None else screen.reader.span(value)}
             for name, value in found["seconds"].items()
         ],
-        "address": selection.address("/manage/cases", figure=HANDED_OVER),
+        "address": selection.address("/manage/cases", figure="resolution"),
     }
 
 
@@ -133,19 +140,16 @@ def _volumes(
         {
             "name": screen.text(f"handling.volume.{name}"),
             "count": number(found[name]),
-            "address": (
-                None
-                if name in {"reference", "reclassified_late"}
-                else selection.address("/manage/cases", figure=name)
-            ),
+            "address": selection.address("/manage/cases", figure=name),
         }
-        for name in (
-            "received", "reference", "directional", "bot_only", "handed_over", "withdrawn",
-            "excluded", "excluded_late", "reclassified_late",
-        )
-    ]  # fmt: skip
+        for name in handling.VOLUMES
+    ]
     levels = [
-        {"name": screen.text("handling.read", n=level), "count": number(count), "address": None}
+        {
+            "name": screen.text("handling.read", n=level),
+            "count": number(count),
+            "address": selection.address("/manage/cases", figure="read", outcome=f"read_{level}"),
+        }
         for level, count in found["read"].items()
     ]
     return named + levels

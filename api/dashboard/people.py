@@ -20,7 +20,7 @@ from api.dashboard.period import Period, Selection, chosen
 from api.screens import Screen, reading
 from tracker.figures import ANSWERED, RESPONDED
 from tracker.handling import by_librarian
-from tracker.stats import cases
+from tracker.outcomes import listed
 
 OWN_CASES = "#cases"
 MOST = 200  # of one's own cases on one page
@@ -59,15 +59,15 @@ def _below(row: dict[str, Any]) -> dict[str, Any]:
 def _own_cases(
     session: Session, screen: Screen, selection: Selection, email: str
 ) -> list[dict[str, Any]]:
-    every = cases(
+    found = listed(
         session,
         screen.library,
-        figure=ANSWERED,
+        ANSWERED,
         start=selection.start,
         end=selection.end,
         at=screen.now,
+        by=email,
     )
-    found = [pair for pair in every if pair[0].feedback_by == email]
     return shown(session, screen, found[:MOST])
 
 

@@ -13,6 +13,7 @@ from api.screens import Screen
 from tracker.figures import Block, Case, is_waiting
 from tracker.fold import DAY
 from tracker.forecast import breach_forecast
+from tracker.outcomes import CLOSED_UNANSWERED, counted
 from tracker.stats import read, tally
 
 AGES = (
@@ -33,6 +34,7 @@ class Standing:
     channels: Sequence[str]  # of the library
     total: Block  # of the selection's channel, or of all
     live: Sequence[Case]
+    closed_unanswered: int  # of those that wait
 
     @property
     def is_large(self) -> bool:
@@ -57,7 +59,10 @@ def standing(session: Session, screen: Screen, selection: Selection) -> Standing
     for name in wanted:
         total.add_block(found.get(name) or Block(screen.now))
     live = [case for case in once.live if selection.channel in (None, case.channel)]
-    return Standing(sorted(found), total, live)
+    left = counted(
+        session, screen.library, [CLOSED_UNANSWERED], at=screen.now, channel=selection.channel
+    )
+    return Standing(sorted(found), total, live, left[CLOSED_UNANSWERED].total())
 
 
 def backlog(screen: Screen, selection: Selection, so_far: Standing) -> dict[str, Any]:
@@ -74,6 +79,12 @@ def backlog(screen: Screen, selection: Selection, so_far: Standing) -> dict[str,
         "waiting": total.waiting,
         "overdue": total.overdue,
         "oldest_seconds": None if oldest is None else (screen.now - oldest).total_seconds(),
+        "closed": (
+            screen.text("manage.backlog.closed", n=screen.reader.number(so_far.closed_unanswered))
+            if so_far.closed_unanswered
+            else None
+        ),
+        "closed_address": selection.address("/manage/cases", figure=CLOSED_UNANSWERED),
         "address": _address(selection),
         "overdue_address": _address(selection, outcome="overdue"),
         "ages": [
@@ -97,11 +108,6 @@ def _address(selection: Selection, **more: str) -> str:
 def age_of(received_at: datetime, now: datetime) -> str:
     """The group that a wait belongs to; exactly 24 hours is not over a day yet."""
     return next(name for name, limit in AGES if now - received_at <= limit)
-
-
-def is_overdue(case: Case, now: datetime) -> bool:
-    """Whether somebody has waited for more than 24 hours."""
-    return now - case.received_at > DAY
 
 
 def forecast(session: Session, screen: Screen, selection: Selection) -> dict[str, Any]:

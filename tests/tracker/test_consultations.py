@@ -18,7 +18,8 @@ from tracker import consultations, errors
 from tracker.calendars import save_calendar
 from tracker.columns import Base
 from tracker.models import Consultation, Event, Library
-from tracker.stats import ANSWERED, RATES, cases, stats
+from tracker.outcomes import listed
+from tracker.stats import ANSWERED, RATES, stats
 from tracker.sweep import close_idle
 from tracker.verify import differences
 
@@ -45,8 +46,17 @@ def escalated(session: Session, library: Library, **changes: Any) -> Consultatio
     return consultation
 
 
-def answered(session: Session, consultation: Consultation, at: datetime) -> Event:
-    return consultations.feedback(session, consultation, at=at, now=at, by="lin", text="可以")
+def answered(
+    session: Session,
+    consultation: Consultation,
+    at: datetime,
+    *,
+    by: str = "lin",
+    substantive: bool = True,
+) -> Event:
+    return consultations.feedback(
+        session, consultation, at=at, now=at, by=by, text="可以", substantive=substantive
+    )
 
 
 # --- receipt -----------------------------------------------------------------------------
@@ -568,8 +578,7 @@ class Day:
         """What each consultation in the rate is, long after."""
         late = self.now + 60 * DAY
         return {
-            case.key: outcome
-            for case, outcome in cases(self.session, self.library, figure=figure, at=late)
+            case.key: case.outcome for case in listed(self.session, self.library, figure, at=late)
         }
 
 

@@ -14,7 +14,8 @@ from tracker.clock import Calendar, parse_instant
 from tracker.errors import BadCalendar
 from tracker.figures import ANSWERED, INCLUSIVE, RESPONDED
 from tracker.models import Library
-from tracker.stats import cases, stats
+from tracker.outcomes import listed
+from tracker.stats import stats
 from tracker.sweep import sweep
 
 HOUR = timedelta(hours=1)
@@ -80,9 +81,9 @@ def test_two_ways_to_the_same_total_agree(session: Session, library: Library) ->
 
     result = total(session, library)
 
-    behind = cases(session, library, figure=ANSWERED, at=LATER)
+    behind = listed(session, library, ANSWERED, at=LATER)
     assert result["received"] == result["handed_over"] == len(behind) == 5
-    assert sum(outcome == "within" for _, outcome in behind) == result[ANSWERED]["within"] == 4
+    assert sum(case.outcome == "within" for case in behind) == result[ANSWERED]["within"] == 4
 
 
 def test_an_offset_is_no_time_zone() -> None:

@@ -15,6 +15,7 @@ from tracker.calendars import save_calendar
 from tracker.dirty import mark_dirty
 from tracker.history import import_rows
 from tracker.models import DirtyDay, Library, Rollup
+from tracker.outcomes import listed
 from tracker.rollups import (
     channels_asked,
     dirty_days,
@@ -24,7 +25,7 @@ from tracker.rollups import (
     wrong_days,
     wrong_in_sample,
 )
-from tracker.stats import cases, stats
+from tracker.stats import stats
 
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -66,7 +67,7 @@ def test_the_middle_of_a_month_comes_from_rollups(session: Session, library: Lib
     session.execute(update(Rollup).values(received=Rollup.received + 1))
 
     total = stats(session, library, at=LATER)["total"]
-    assert total["received"] > len(cases(session, library, figure="received", at=LATER)) == 40
+    assert total["received"] > len(listed(session, library, "received", at=LATER)) == 40
 
 
 def test_a_day_is_not_used_before_it_has_settled(session: Session, library: Library) -> None:

@@ -11,7 +11,10 @@ from starlette.testclient import TestClient
 from api.db import Database
 from tests.api.conftest import Libraries, SignIn
 from tests.conftest import MONDAY
+from tests.tracker.samples import desk_document
+from tracker.calendars import save_calendar
 from tracker.history import import_rows
+from tracker.models import Library
 
 PAGE = "/manage/handling?from=2026-11-01&to=2026-11-23"
 
@@ -77,14 +80,56 @@ def test_a_figure_leads_to_as_many_cases_as_it_counts(manage: TestClient) -> Non
     assert found is not None
     address = unescape(found[1])
 
-    listed = manage.get(address).text
-
-    assert "29 questions" in listed
+    assert "· 24 questions" in manage.get(address).text
+    address = address.replace("&outcome=said", "")
+    assert "· 29 questions" in manage.get(address).text
     for outcome, count in (("accepted", 18), ("rejected", 6), ("silent", 5)):
         assert f"· {count} questions" in manage.get(f"{address}&outcome={outcome}").text
     again = address.replace("acceptance", "reopened")
     assert "25 questions" in manage.get(again).text
     assert "1 question<" in manage.get(f"{again}&outcome=again").text
+
+
+def test_every_figure_leads_to_exactly_its_cases(
+    manage: TestClient, database: Database, libraries: Libraries
+) -> None:
+    again = (4, {"kind": "message", "by": "patron", "text": "周日呢？"})
+    late = (40, {"kind": "feedback", "by": "librarian@north", "substantive": True})
+    said = (41, {"kind": "corrected", "by": "librarian@north", "read_scale": 3})
+    rows = [row(n, ESCALATED, ANSWERED, again, late, said) for n in range(70, 73)]
+    rows += [row(n, ESCALATED, late, CLOSED, (50, again[1])) for n in range(73, 75)]
+    with database.transaction() as session:
+        import_rows(session, enumerate(rows, start=1), now=MONDAY)
+        library = session.get_one(Library, libraries.north)
+        save_calendar(session, library.id, "desk", desk_document(), now=MONDAY, by="test")
+
+    page = manage.get(PAGE).text
+
+    links = {
+        unescape(address): int(number.replace(",", ""))
+        for address, number in re.findall(
+            r'<td class="number"><a href="(/manage/cases[^"]*)">[^<]*</a>'
+            r'(?:<br><span class="small muted">\d+ of (\d+)</span>)',
+            page,
+        )
+    }
+    assert [re.search(r"figure=(\w+)", address)[1] for address in links] == [  # type: ignore[index]
+        "next_response", "staffed_target", "reopened", "acceptance",
+    ]  # fmt: skip
+    for address, number in re.findall(
+        r'<td class="number"><a href="(/manage/cases[^"]*)">([\d,]+)</a></td>', page
+    ):
+        links[unescape(address)] = int(number.replace(",", ""))
+    assert len(links) == 4 + 9 + 1  # shares, volumes, one READ level
+    for address, number in links.items():
+        assert re.search(rf"· {number} questions?</p>", manage.get(address).text), address
+    closed = unescape(re.search(r'href="([^"]*figure=resolution)"', page)[1])  # type: ignore[index]
+    assert "26 closed, 4 open" in page
+    assert "· 26 questions" in manage.get(f"{closed}&outcome=closed").text
+    assert "· 4 questions" in manage.get(f"{closed}&outcome=open").text
+    assert (
+        links[f"/manage/cases?{PAGE.partition('?')[2]}&figure=next_response&outcome=matured"] == 5
+    )
 
 
 def test_few_are_not_judged_and_nothing_is_no_rate(manage: TestClient) -> None:

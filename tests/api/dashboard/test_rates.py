@@ -89,6 +89,25 @@ def test_the_same_numbers_come_from_rollups(manage: TestClient, database: Databa
     assert links(manage.get(f"/manage?{PERIOD}").text) == before
 
 
+def test_what_was_closed_without_a_reply_still_waits_and_the_desk_shows_it(
+    manage: TestClient, database: Database
+) -> None:
+    closed = {"at": MONDAY.isoformat(), "kind": "closed", "by": "librarian@north"}
+    rows = [row(n, days=3, hours=None, events=[closed]) for n in range(60, 62)]
+    with database.transaction() as session:
+        import_rows(session, enumerate(rows, start=1), now=MONDAY)
+
+    page = manage.get(f"/manage?{PERIOD}").text
+    desk = manage.get("/desk?view=closed_unanswered").text
+
+    assert links(page)[f"/manage/cases?{PERIOD}&figure=backlog"] == "5"
+    assert "Of these, 2 were closed without a reply" in page
+    assert counted(manage, f"/manage/cases?{PERIOD}&figure=closed_unanswered") == 2
+    assert 'Closed without a reply <span class="number">2</span>' in desk
+    assert desk.count('data-row="') == 2
+    assert 'All open <span class="number">3</span>' in desk
+
+
 def test_who_waits_is_shown_whatever_the_period(manage: TestClient) -> None:
     page = manage.get("/manage?from=2020-01-01&to=2020-01-31").text
 

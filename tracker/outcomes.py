@@ -1,0 +1,279 @@
+"""What each consultation of a period is to a figure: counted in one statement, or listed.
+
+A figure sorts consultations into outcomes. The database sorts those to which nothing has
+happened since the instant asked about; the others are folded as they were then, and sorted
+here by the same rules. Tests hold the two together.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, and_, case, func, literal, not_, or_, select, true
+from sqlalchemy.orm import Session
+
+from tracker import counting
+from tracker.counting import UNANSWERED, C, later
+from tracker.figures import (
+    ABANDONED,
+    CONFIRMED,
+    MISSED,
+    PENDING,
+    PENDING_IN_TIME,
+    PENDING_LATE,
+    PENDING_OPEN,
+    PRESUMED,
+    RATES,
+    STAFFED,
+    WITHIN,
+    Case,
+    deflection,
+    is_waiting,
+    judge,
+)
+from tracker.fold import DAY, Facts, Status
+from tracker.models import Library
+from tracker.stats import as_they_were, in_stretches
+
+REOPEN_WINDOW = timedelta(days=7)
+BACKLOG = "backlog"
+CLOSED_UNANSWERED = "closed_unanswered"
+READ_LEVELS = range(1, 7)
+MISSES_FIRST = {MISSED: 0, "overdue": 0, PENDING_LATE: 1, PENDING_OPEN: 2, PENDING_IN_TIME: 3}
+GROUPS: Mapping[str, frozenset[str]] = {
+    "pending": PENDING,
+    "matured": frozenset({WITHIN, MISSED}),
+    "waiting": frozenset({"waiting", "overdue"}),
+    "accepted": frozenset({"accepted", "both"}),
+    "rejected": frozenset({"rejected", "both"}),
+    "said": frozenset({"accepted", "rejected", "both"}),
+}
+
+
+class Listed(NamedTuple):
+    """One consultation behind a figure, and what it is to it."""
+
+    id: int
+    key: str
+    received_at: datetime
+    outcome: str
+
+
+def is_asked_for(outcome: str, wanted: str | None) -> bool:
+    """Whether an outcome is the wanted one or belongs to the wanted group; None wants all."""
+    return wanted is None or outcome == wanted or outcome in GROUPS.get(wanted, ())
+
+
+def listed(
+    session: Session,
+    library: Library,
+    figure: str,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    at: datetime,
+    channel: str | None = None,
+    topic: str | None = None,
+    by: str | None = None,
+) -> list[Listed]:
+    """The consultations that a figure counts, misses first, then in the order of receipt.
+
+    Of `topic` ("" for none) or with a first feedback `by` somebody, if asked, those that count.
+    Raises ValueError for an unknown figure.
+    """
+    rules = _rules(session, figure, at)
+    outcome = case(*[(condition, literal(name)) for name, condition in rules.items()])
+    query = select(C.id, C.key, C.received_at, outcome).where(
+        *_standing(library, start, end, at, channel), or_(*rules.values())
+    )
+    if topic is not None:
+        query = query.where(C.excluded_at.is_(None), func.coalesce(C.topic, "") == topic)
+    if by is not None:
+        query = query.where(C.excluded_at.is_(None), C.feedback_by == by)
+    found = [Listed._make(row) for row in session.execute(query)]
+    for item, facts in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
+        asked = (topic is None or (item.counts and (item.topic or "") == topic)) and (
+            by is None or (item.counts and item.feedback_by == by)
+        )
+        verdict = outcome_of(item, facts, figure, at) if asked else None
+        if verdict is not None:
+            found.append(Listed(item.id, item.key, item.received_at, verdict))
+    return in_order(found)
+
+
+def in_order(found: list[Listed]) -> list[Listed]:
+    """Misses first, then what may still become one, then by receipt."""
+    return sorted(
+        found, key=lambda item: (MISSES_FIRST.get(item.outcome, 4), item.received_at, item.key)
+    )
+
+
+def counted(
+    session: Session,
+    library: Library,
+    figures: Sequence[str],
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    at: datetime,
+    channel: str | None = None,
+) -> dict[str, Counter[str]]:
+    """How many consultations have which outcome, of several figures in one statement."""
+    names, columns = [], []
+    for figure in figures:
+        for outcome, condition in _rules(session, figure, at).items():
+            names.append((figure, outcome))
+            columns.append(func.count().filter(condition))
+    found: dict[str, Counter[str]] = {figure: Counter() for figure in figures}
+    query = select(*columns).where(*_standing(library, start, end, at, channel))
+    if len(figures) == 1:  # an index may hold just what this one counts
+        query = query.where(or_(*_rules(session, figures[0], at).values()))
+    for (figure, outcome), count in zip(names, session.execute(query).one(), strict=True):
+        found[figure][outcome] += count
+    for item, facts in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
+        for figure in figures:
+            verdict = outcome_of(item, facts, figure, at)
+            if verdict is not None:
+                found[figure][verdict] += 1
+    return found
+
+
+def _standing(
+    library: Library, start: date | None, end: date | None, at: datetime, channel: str | None
+) -> list[ColumnElement[bool]]:
+    period = in_stretches(library, [(start, end)])
+    found = [C.library_id == library.id, period, *counting.standing(at)]
+    return found if channel is None else [*found, C.channel == channel]
+
+
+# --- the rules, for the database and for one consultation at a time --------------------------
+
+
+def _rules(session: Session, figure: str, at: datetime) -> Mapping[str, ColumnElement[bool]]:
+    """By outcome, which consultations have it; no consultation has two."""
+    sqlite = session.connection().dialect.name == "sqlite"
+    if figure in RATES:
+        return _rate_rules(figure, at, sqlite=sqlite)
+    counts = C.excluded_at.is_(None)
+    if figure == "deflection":
+        old = and_(counts, C.bot_first, counting.deflection_matured(at))
+        return {
+            CONFIRMED: and_(old, not_(C.handed_over), C.bot_accepted),
+            PRESUMED: and_(old, not_(C.handed_over), not_(C.bot_accepted)),
+            ABANDONED: and_(old, C.handed_over, C.feedback_at.is_(None)),
+            STAFFED: and_(old, C.handed_over, C.feedback_at.is_not(None)),
+        }
+    if figure == BACKLOG:
+        late = C.received_at < at - DAY
+        return {"overdue": and_(UNANSWERED, late), "waiting": and_(UNANSWERED, not_(late))}
+    if figure == "reopened":
+        closed = and_(counts, C.first_closed_at <= at - REOPEN_WINDOW)
+        limit = later(C.first_closed_at, REOPEN_WINDOW, sqlite=sqlite)
+        again = func.coalesce(C.reopened_at <= limit, False)
+        return {"again": and_(closed, again), "stayed": and_(closed, not_(again))}
+    if figure == "acceptance":
+        no = C.bot_rejected_at.is_not(None)
+        return {
+            "both": and_(counts, C.bot_accepted, no),
+            "accepted": and_(counts, C.bot_accepted, not_(no), C.bot_at.is_not(None)),
+            "rejected": and_(counts, not_(C.bot_accepted), no),
+            "silent": and_(counts, not_(C.bot_accepted), not_(no), C.bot_at.is_not(None)),
+        }
+    if figure == "resolution":
+        written = and_(counts, C.handed_over)
+        return {
+            "closed": and_(written, C.closed_at.is_not(None)),
+            "open": and_(written, C.closed_at.is_(None), C.feedback_at.is_not(None)),
+        }
+    if figure == "read":
+        return {f"read_{level}": and_(counts, C.read_scale == level) for level in READ_LEVELS}
+    simple = {
+        "received": true(),
+        "excluded": not_(counts),
+        "excluded_late": and_(not_(counts), C.excluded_late),
+        "handed_over": and_(counts, C.handed_over),
+        "bot_only": and_(counts, not_(C.handed_over)),
+        "withdrawn": and_(counts, C.withdrawn_at.is_not(None)),
+        "directional": and_(counts, C.directional),
+        "reference": and_(counts, not_(C.directional)),
+        "reclassified_late": and_(counts, C.reclassified_late),
+        CLOSED_UNANSWERED: and_(UNANSWERED, C.status == Status.CLOSED),
+    }
+    if figure not in simple:
+        raise ValueError(f"there is no figure {figure!r}")
+    return {figure: simple[figure]}
+
+
+def _rate_rules(figure: str, at: datetime, *, sqlite: bool) -> Mapping[str, ColumnElement[bool]]:
+    asked = counting.questions(at, sqlite=sqlite)[figure]
+    met = func.coalesce(asked.in_time, False)
+    old, young = and_(asked.who, asked.matured), and_(asked.who, not_(asked.matured))
+    return {
+        WITHIN: and_(old, met),
+        MISSED: and_(old, not_(met)),
+        PENDING_IN_TIME: and_(young, met),
+        PENDING_LATE: and_(young, not_(met), asked.answered),
+        PENDING_OPEN: and_(young, not_(met), not_(asked.answered)),
+    }
+
+
+def outcome_of(item: Case, facts: Facts, figure: str, at: datetime) -> str | None:
+    """What one consultation is to a figure; None where it is not counted. As `_rules` say."""
+    if figure in RATES:
+        return judge(item, figure, at)
+    if figure == "deflection":
+        return deflection(item, at)
+    if figure == BACKLOG and is_waiting(item):
+        return "overdue" if at - item.received_at > DAY else "waiting"
+    simple = {
+        "received": True,
+        "excluded": not item.counts,
+        "excluded_late": not item.counts and item.excluded_late,
+        "handed_over": item.counts and item.handed_over,
+        "bot_only": item.counts and not item.handed_over,
+        "withdrawn": item.counts and item.withdrawn_at is not None,
+        "directional": item.counts and item.directional,
+        "reference": item.counts and not item.directional,
+        "reclassified_late": item.counts and facts.reclassified_late,
+        CLOSED_UNANSWERED: is_waiting(item) and facts.status == Status.CLOSED,
+    }
+    if simple.get(figure):
+        return figure
+    further = _FURTHER.get(figure)
+    return further(facts, at) if further is not None and item.counts else None
+
+
+def _reopened(facts: Facts, at: datetime) -> str | None:
+    if facts.first_closed_at is None or facts.first_closed_at > at - REOPEN_WINDOW:
+        return None
+    limit = facts.first_closed_at + REOPEN_WINDOW
+    return "again" if facts.reopened_at is not None and facts.reopened_at <= limit else "stayed"
+
+
+def _acceptance(facts: Facts, _: datetime) -> str | None:
+    if facts.bot_accepted:
+        return "both" if facts.bot_rejected_at is not None else "accepted"
+    if facts.bot_rejected_at is not None:
+        return "rejected"
+    return "silent" if facts.bot_at is not None else None
+
+
+def _resolution(facts: Facts, _: datetime) -> str | None:
+    if not facts.handed_over:
+        return None
+    if facts.closed_at is not None:
+        return "closed"
+    return "open" if facts.feedback_at is not None else None
+
+
+def _read(facts: Facts, _: datetime) -> str | None:
+    return f"read_{facts.read_scale}" if facts.read_scale in READ_LEVELS else None
+
+
+_FURTHER: Mapping[str, Callable[[Facts, datetime], str | None]] = {
+    "reopened": _reopened,
+    "acceptance": _acceptance,
+    "resolution": _resolution,
+    "read": _read,
+}
