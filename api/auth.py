@@ -7,6 +7,7 @@ Staff sign in with a cookie that stands for a row in `staff_session`. A form car
 derived from that cookie, which a foreign page cannot know; htmx sends it as a header.
 """
 
+import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -220,22 +221,22 @@ def _token_member(request: Request, token: str) -> StaffMember:
 def sign_in(request: Request, response: Response, *, email: str, password: str) -> StaffMember:
     """Check a password and set the session's cookie, always a new one. Call it from a thread.
 
-    Raises WrongPassword, or TooManyAttempts after ten within fifteen minutes; whoever is
-    signed in already stays so, and a browser that signed in before has attempts of its own.
+    Raises WrongPassword, or TooManyAttempts (see staff.may_try); whoever is signed in already
+    stays so.
     """
     state = state_of(request)
     now = state.clock()
     limit_calls(request, "sign-in", SIGN_IN_PER_ADDRESS)
-    bucket = _bucket(request, email)
+    trying = _trying(request, email)
     with state.database.transaction() as session:
-        allowed = staff.may_try(session, bucket, now=now)
+        allowed = staff.may_try(session, email, trying, now=now)
     if not allowed:
         raise TooManyAttempts(retry_after=int(staff.ATTEMPT_WINDOW.total_seconds()))
     with state.database.snapshot() as session:
         person = staff.checked_staff(session, email, password)
     life = timedelta(days=state.settings.session_days)
     with state.database.transaction() as session:
-        staff.forget_attempts(session, bucket)
+        staff.forget_attempts(session, trying)
         if old := request.cookies.get(cookie_name(state)):
             staff.end_session(session, old)
         library_id = person.library_id
@@ -244,7 +245,7 @@ def sign_in(request: Request, response: Response, *, email: str, password: str) 
         signed = staff.start_session(session, person, library_id=library_id, life=life, now=now)
         member = _member(session.get_one(StaffSession, signed.session.token_hash))
     _set_cookie(response, state, cookie_name(state), signed.token, life)
-    _set_cookie(response, state, "refdesk_device", _device(state, email), _DEVICE_LIFE)
+    know_browser(response, state, email)
     return member
 
 
@@ -272,20 +273,39 @@ def _set_cookie(response: Response, state: State, name: str, value: str, life: t
     )
 
 
+def know_browser(response: Response, state: State, email: str) -> None:
+    """Mark this browser as the account's own: guesses of strangers never lock it out."""
+    _set_cookie(response, state, "refdesk_device", _device(state, email), _DEVICE_LIFE)
+
+
 def _device(state: State, email: str) -> str:
     """Marks a browser as one in which this account has signed in before."""
     nonce = secrets.token_hex(8)
     return f"{nonce}.{state.keyring.sign('device', f'{nonce} {email.strip().lower()}')}"
 
 
-def _bucket(request: Request, email: str) -> str:
-    """What attempts are counted on: this account, or this browser if the account knows it."""
+def _trying(request: Request, email: str) -> staff.Trying:
+    """What attempts are counted on: this browser if the account knows it, else its network."""
     keyring = state_of(request).keyring
     account = keyring.sign("account", email.strip().lower())
     nonce, _, signature = request.cookies.get("refdesk_device", "").partition(".")
     if nonce and keyring.is_signed("device", f"{nonce} {email.strip().lower()}", signature):
-        return f"{account}:{nonce}"
-    return account
+        return staff.Trying(account, nonce, is_known=True)
+    address = request.client.host if request.client else "unknown"
+    return staff.Trying(account, keyring.sign("network", _network(address)), is_known=False)
+
+
+def _network(address: str) -> str:
+    """The address, or of IPv6 the part that one customer has: the rest is theirs to change."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found.packed[:8] + bytes(8), 64)))
 
 
 # --- forms -------------------------------------------------------------------------------

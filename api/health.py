@@ -12,6 +12,8 @@ from api.errors import NotAllowed
 from api.logs import log_problem
 from api.state import state_of
 
+PASSED_ON = ("x-forwarded-for", "forwarded", "x-real-ip", "via")  # what proxies add
+
 router = APIRouter(dependencies=[Depends(probe)], include_in_schema=False)
 
 
@@ -37,8 +39,12 @@ def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
-    """Counters in Prometheus' format, for callers within our own network only."""
-    if not _is_private(request.client.host if request.client else ""):
+    """Counters in Prometheus' format, for callers within our own network only.
+
+    And only directly: behind a proxy that we do not know, the whole world has its address.
+    """
+    near = _is_private(request.client.host if request.client else "")
+    if not near or any(name in request.headers for name in PASSED_ON):
         raise NotAllowed
     return Response(state_of(request).measures.text(), media_type="text/plain; version=0.0.4")
 

@@ -11,6 +11,7 @@ from api import audit, staff
 from api.auth import (
     csrf_token,
     current_member,
+    know_browser,
     public,
     public_form,
     safe_next,
@@ -247,7 +248,9 @@ def password_form(
             email = staff.owner_of_link(session, token, now=now).email
         error = reader_of(request).text("signin.set_hint", n=SHORTEST_PASSWORD)
         return _password_form(request, token, email, error=error, status=422)
-    return RedirectResponse("/sign-in", status_code=303)
+    response = RedirectResponse("/sign-in", status_code=303)
+    know_browser(response, state, person.email)
+    return response
 
 
 def _password_form(

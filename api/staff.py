@@ -11,14 +11,15 @@ from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from api.crypto import digest
 from api.errors import BadRequest, NotFound, WrongPassword
 from api.models import PasswordLink, Role, SignInAttempt, Staff, StaffSession
 
-ATTEMPTS = 10
+ATTEMPTS = 10  # of all strangers together, and of each browser that the account knows
+ATTEMPTS_OF_NETWORK = 5  # of the strangers in one network
 ATTEMPT_WINDOW = timedelta(minutes=15)
 LINK_LIFE = timedelta(hours=24)
 SEEN_EVERY = timedelta(minutes=1)  # how exactly we know when a session was last used
@@ -204,34 +205,62 @@ def use_password_link(session: Session, token: str, password: str, *, now: datet
 # --- sign-in -----------------------------------------------------------------------------
 
 
-def may_try(session: Session, bucket: str, *, now: datetime) -> bool:
-    """Count one attempt; False when there were ten in fifteen minutes already.
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """Who tries a password: for which account, and from where. All are keyed hashes."""
 
-    `bucket` is the account, or a browser that has signed in to it before: strangers who guess
-    use up the account's attempts, never those of its owner's own browser.
+    account: str
+    place: str  # a browser that has signed in to the account before, else a network
+    is_known: bool  # whether it is such a browser
+
+    @property
+    def bucket(self) -> str:
+        return f"{self.account}{':' if self.is_known else '/'}{self.place}"
+
+
+def may_try(session: Session, email: str, trying: Trying, *, now: datetime) -> bool:
+    """Count one attempt, unless there were too many within fifteen minutes already.
+
+    Strangers who guess share ten, of which one network has five: whoever guesses from one
+    place leaves some to an owner who comes from another. A browser that has signed in to the
+    account before has ten of its own, which no stranger can use up. A refused attempt counts
+    for nothing, so that hammering does not prolong the wait.
     """
     since = now - ATTEMPT_WINDOW
+    # one after the other: guesses sent at the same moment must not all see the same count
+    session.execute(select(Staff.id).where(Staff.email == _plain(email)).with_for_update())
     session.execute(delete(SignInAttempt).where(SignInAttempt.at <= since))
-    session.add(SignInAttempt(account=bucket, at=now))
+    here = _tried(session, SignInAttempt.account == trying.bucket)
+    if here >= (ATTEMPTS if trying.is_known else ATTEMPTS_OF_NETWORK):
+        return False
+    strangers = SignInAttempt.account.startswith(f"{trying.account}/", autoescape=True)
+    if not trying.is_known and _tried(session, strangers) >= ATTEMPTS:
+        return False
+    session.add(SignInAttempt(account=trying.bucket, at=now))
     session.flush()
-    tried = session.scalar(
-        select(func.count()).where(SignInAttempt.account == bucket, SignInAttempt.at > since)
-    )
-    return (tried or 0) <= ATTEMPTS
+    return True
 
 
-def forget_attempts(session: Session, bucket: str) -> None:
-    """After the right password the count starts anew."""
-    session.execute(delete(SignInAttempt).where(SignInAttempt.account == bucket))
+def _tried(session: Session, which: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(SignInAttempt).where(which)) or 0
+
+
+def forget_attempts(session: Session, trying: Trying) -> None:
+    """After the right password the count starts anew, for whoever knew it."""
+    session.execute(delete(SignInAttempt).where(SignInAttempt.account == trying.bucket))
 
 
 def checked_staff(session: Session, email: str, password: str) -> Staff:
     """The account of the address, if the password is right. Raises WrongPassword."""
-    staff = session.scalar(select(Staff).where(Staff.email == email.strip().lower()))
+    staff = session.scalar(select(Staff).where(Staff.email == _plain(email)))
     kept = staff.password_hash if staff is not None else None
     if not is_password(kept, password) or staff is None or staff.disabled_at is not None:
         raise WrongPassword
     return staff
+
+
+def _plain(email: str) -> str:
+    return email.strip().lower()
 
 
 def start_session(

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.edge import BODY_LIMIT, CONTENT_SECURITY_POLICY
 
@@ -99,3 +100,23 @@ def test_measures_are_for_our_own_network_only(app: FastAPI) -> None:
 
     assert "refdesk_requests_total" in inside.get("/metrics").text
     assert outside.get("/metrics").status_code == 403
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_measures_are_not_passed_on_by_a_proxy(app: FastAPI, name: str) -> None:
+    behind = TestClient(app, client=("172.18.0.5", 5000), headers={name: "10.0.0.1"})
+
+    assert behind.get("/metrics").status_code == 403
+    assert behind.get("/healthz").status_code == 200
+
+
+def test_whom_a_trusted_proxy_speaks_for_is_no_neighbour(app: FastAPI) -> None:
+    trusting = ProxyHeadersMiddleware(app, trusted_hosts=["127.0.0.1"])
+    proxy = TestClient(trusting, client=("127.0.0.1", 5000))
+
+    answers = [
+        proxy.get("/metrics", headers={"X-Forwarded-For": address}).status_code
+        for address in ("203.0.113.9", "10.0.0.1", "10.0.0.1, 203.0.113.9")
+    ]
+
+    assert answers == [403] * 3

@@ -1,8 +1,10 @@
+import json
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from starlette.testclient import TestClient
 
 from api.accounts import built_in_account
 from api.db import Database
@@ -74,6 +76,24 @@ def test_nothing_personal_is_left_and_the_counts_stay(
         assert figures(session, libraries, state) == before
         assert verify(session, session.get_one(Library, libraries.north)).is_sound
         assert len(session.scalars(select(Patron)).all()) == 1
+
+
+def test_a_patron_of_the_widget_is_found_by_the_session_that_is_kept_nowhere(
+    client: TestClient, state: State, database: Database, libraries: Libraries
+) -> None:
+    given = client.post("/widget/north/sessions", content=b"{}").json()["session"]
+    sent = {"session": given, "id": "a-first-message", "text": CANARY}
+    client.post("/widget/north/messages", content=json.dumps(sent))
+
+    with database.transaction() as session:
+        library = session.get_one(Library, libraries.north)
+        erased = erase_patron(
+            session, library, channel="web", patron=given, keyring=state.keyring, now=state.clock()
+        )
+
+    assert erased == 1
+    with database.snapshot() as session:
+        assert CANARY not in dump(session)
 
 
 def test_a_patron_of_whom_nothing_is_kept_is_not_found(
