@@ -153,8 +153,12 @@ def figures(
     request: Request,
     caller: Librarian,
     *,
-    start: Annotated[date | None, Query(alias="from", description="First local date.")] = None,
-    end: Annotated[date | None, Query(alias="to", description="Last local date.")] = None,
+    start: Annotated[
+        date | None, Query(alias="from", description="First local date; else of all.")
+    ] = None,
+    end: Annotated[
+        date | None, Query(alias="to", description="Last local date; else today.")
+    ] = None,
     at: Annotated[str | None, Query(description="As it stood at this instant.")] = None,
     channel: Annotated[str | None, Query(max_length=100)] = None,
 ) -> dict[str, Any]:

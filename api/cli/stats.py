@@ -33,10 +33,12 @@ RATES = (
 @app.command()
 def stats_command(
     start: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="First local date, included.")
+        str | None,
+        typer.Option("--from", metavar="DATE", help="First local date; else the first of all."),
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", metavar="DATE", help="Last local date, included.")
+        str | None,
+        typer.Option("--to", metavar="DATE", help="Last local date; else today."),
     ] = None,
     library: LibrarySlug = None,
     channel: Annotated[str | None, typer.Option(help="Only this kind of channel.")] = None,
@@ -62,7 +64,7 @@ def stats_command(
     if as_json:
         print_json(found)
     else:
-        _print(found)
+        _print(found, is_all=first is None and last is None)
 
 
 def _compare(start: date | None, end: date | None, at: datetime, *, as_json: bool) -> None:
@@ -115,8 +117,9 @@ def _instant(text: str | None) -> datetime:
         raise typer.BadParameter(str(error), param_hint="--at") from None
 
 
-def _print(found: dict[str, Any]) -> None:
-    say(f"{found['library']}, {found['from'] or '…'} to {found['to'] or '…'}, at {found['at']}")
+def _print(found: dict[str, Any], *, is_all: bool) -> None:
+    chosen = " (everything; --from and --to choose)" if is_all else ""
+    say(f"{found['library']}, received {found['from']} to {found['to']}{chosen}, at {found['at']}")
     rows = []
     for channel, block in {**found["channels"], "total": found["total"]}.items():
         for name in RATES:

@@ -470,7 +470,11 @@ def test_history_goes_in_and_out_and_is_counted(north: Run, tmp_path: Path) -> N
     assert counts["added"] == 1
     assert figures["channels"]["wechat"]["answered_within_24h"]["within"] == 1
     assert "text" not in out.read_text()
-    assert "wechat" in fine(north("stats"))
+    everything = fine(north("stats", "--at", "2026-11-22T00:00:00Z"))
+    assert "wechat" in everything
+    assert "received 2026-11-02 to 2026-11-22 (everything; --from and --to choose)" in everything
+    chosen = fine(north("stats", "--from", "2026-11-01", "--at", "2026-11-22T00:00:00Z"))
+    assert "received 2026-11-01 to 2026-11-22, at" in chosen
 
 
 def test_what_somebody_meddled_with_is_found(north: Run, tmp_path: Path) -> None:
