@@ -117,6 +117,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # /metrics has ours
     )
     install(app, state)
     failures.install(app)
