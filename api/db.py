@@ -18,8 +18,9 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DontWrapMixin
+from sqlalchemy.exc import DisconnectionError, DontWrapMixin
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 import api.asides
 import api.models
@@ -32,6 +33,7 @@ from tracker.columns import Base
 
 BUSY_MILLISECONDS = 10_000  # how long another process (the command line) may hold SQLite
 POOL_SIZE = 20
+REST_SECONDS = 5.0  # after which a connection is asked whether it still stands
 GROUP_SIZE = 16  # transactions that one commit may write
 GROUP_SECONDS = 0.05  # how long the first of them may wait for the others
 SNAPSHOT: dict[str, Any] = {
@@ -41,6 +43,7 @@ SNAPSHOT: dict[str, Any] = {
 HALF = re.compile("[\ud800-\udfff]")  # of a character: of a pair whose other part is missing
 SUSPECT = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)  # in JSON: NUL, or of a pair
 MODELS = (Base.metadata, KnowledgeBase.metadata)
+_RESTS_SINCE = "rests_since"
 _ = (
     api.asides,
     api.models,
@@ -70,16 +73,39 @@ def create_engine(url: str, *, read_only: bool = False, durable: bool = True) ->
 
 
 def _postgresql_engine(url: URL, *, read_only: bool) -> Engine:
-    return sqlalchemy_engine(
+    engine = sqlalchemy_engine(
         url,
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
-        pool_pre_ping=True,
         hide_parameters=True,  # an error message must not quote a patron
         json_serializer=_json,
         connect_args={"connect_timeout": 5, "application_name": "refdesk"},
         **(SNAPSHOT if read_only else {}),
     )
+    _try_rested_connections(engine)
+    return engine
+
+
+def _try_rested_connections(engine: Engine) -> None:
+    """Ask a connection that nobody used for a while whether it still stands.
+
+    SQLAlchemy's own `pool_pre_ping` asks before every transaction, which is one journey to
+    the database in ten. A connection that breaks in use ends all others by itself.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def rest(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_RESTS_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wake(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        since = record.info.get(_RESTS_SINCE)
+        if since is None or time.monotonic() - since < REST_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error  # the pool then opens another one
 
 
 def _sqlite_engine(url: URL, *, read_only: bool, durable: bool) -> Engine:

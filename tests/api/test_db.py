@@ -1,15 +1,16 @@
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from api.bus import Notice
-from api.db import Database
+from api.db import REST_SECONDS, Database
 from api.libraries import LibraryExists, add_library
 from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
 from tracker.models import Library
@@ -126,6 +127,27 @@ def test_nobody_is_told_kept_when_the_commit_of_the_group_fails(
     assert refused == ["database or disk is full"] * 8
     with database.transaction() as session:
         assert session.scalars(select(Library.slug)).all() == []
+
+
+def test_a_connection_that_was_cut_while_it_rested_is_replaced_unseen(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, other = Database(postgres_url), Database(postgres_url)
+    with database.transaction() as session:
+        some_library(session)
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with other.transaction() as session:
+        assert session.scalars(text(cut)).all() == [True]
+    later = time.monotonic() + REST_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    with database.transaction() as session:
+        assert session.scalars(select(Library.slug)).all() == ["north"]
+    database.close()
+    other.close()
 
 
 def test_watchers_hear_only_of_what_was_kept(each_database_url: str) -> None:
