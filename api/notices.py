@@ -4,8 +4,8 @@ What a session flushes is remembered and published after its commit, so that who
 notice finds what it speaks of. Notices carry numbers and kinds, never a patron's words.
 """
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session, sessionmaker
@@ -13,11 +13,14 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.bus import Notice, conversation_topic, desk_topic
 from bot.models import ChannelAccount, Outbox
 from kb.models import EntryVersion
+from tracker.columns import Base
 from tracker.models import Calendar, Consultation, Event, Library
+from tracker.rows import HEARS
 
 SETTINGS = "settings"
 """The topic that says: what doors were opened with has changed (api.doors)."""
 _PENDING = "notices"
+_TOLD = ("library_id", "consultation_id", "conversation_id", "kind", "state", "position")
 _SETTINGS = (Library, Calendar, ChannelAccount, EntryVersion)
 
 
@@ -34,9 +37,10 @@ def watch(sessions: sessionmaker[Session]) -> None:
     def remember(session: Session, _context: object) -> None:
         pending(session).extend(_of_flush(session))
 
-    @event.listens_for(sessions, "detached_to_persistent")  # written at once: tracker.rows
-    def remember_at_once(session: Session, row: object) -> None:
-        pending(session).extend(_of_new(session, row))
+    def remember_at_once(session: Session, model: type[Base], values: Mapping[str, Any]) -> None:
+        pending(session).extend(_of_new(session, model, values))
+
+    sessions.configure(info={HEARS: remember_at_once})
 
 
 def pending(session: Session) -> list[Notice]:
@@ -47,43 +51,47 @@ def pending(session: Session) -> list[Notice]:
 
 def _of_flush(session: Session) -> Iterator[Notice]:
     for row in session.new:
-        yield from _of_new(session, row)
+        yield from _of_new(session, type(row), _values(row))
     for row in session.dirty:
         if isinstance(row, _SETTINGS):
             if session.is_modified(row):  # not only set to what it was
                 yield Notice(SETTINGS, {})
         elif isinstance(row, Outbox) and inspect(row).attrs.state.history.has_changes():
-            yield from _of_reply(row)
+            yield from _of_reply(_values(row))
 
 
-def _of_new(session: Session, row: object) -> Iterator[Notice]:
-    if isinstance(row, Event):
-        yield from _of_event(session, row)
-    elif isinstance(row, Outbox):
-        yield from _of_reply(row)
-    elif isinstance(row, _SETTINGS):
-        yield Notice(SETTINGS, {})
+def _values(row: object) -> dict[str, Any]:
+    names = _TOLD if isinstance(row, Event | Outbox) else ()
+    return {name: getattr(row, name) for name in names if hasattr(row, name)}
 
 
-def _of_event(session: Session, row: Event) -> list[Notice]:
-    data = {"type": "event", "kind": row.kind, "consultation": row.consultation_id}
-    notices = [Notice(desk_topic(row.library_id), data)]
-    key = session.identity_key(Consultation, row.consultation_id)
-    consultation = session.identity_map.get(key)
+def _of_new(session: Session, model: type[object], values: Mapping[str, Any]) -> Sequence[Notice]:
+    if issubclass(model, Event):
+        return _of_event(session, values)
+    if issubclass(model, Outbox):
+        return _of_reply(values)
+    return [Notice(SETTINGS, {})] if issubclass(model, _SETTINGS) else []
+
+
+def _of_event(session: Session, values: Mapping[str, Any]) -> list[Notice]:
+    number = values["consultation_id"]
+    data = {"type": "event", "kind": values["kind"], "consultation": number}
+    notices = [Notice(desk_topic(values["library_id"]), data)]
+    consultation = session.identity_map.get(session.identity_key(Consultation, number))
     if isinstance(consultation, Consultation) and consultation.conversation_id is not None:
         notices.append(Notice(conversation_topic(consultation.conversation_id), data))
     return notices
 
 
-def _of_reply(row: Outbox) -> list[Notice]:
+def _of_reply(values: Mapping[str, Any]) -> list[Notice]:
     data = {
         "type": "reply",
-        "state": str(row.state),
-        "position": row.position,
-        "consultation": row.consultation_id,
-        "conversation": row.conversation_id,
+        "state": str(values["state"]),
+        "position": values["position"],
+        "consultation": values["consultation_id"],
+        "conversation": values["conversation_id"],
     }
     return [
-        Notice(conversation_topic(row.conversation_id), data),
-        Notice(desk_topic(row.library_id), data),
+        Notice(conversation_topic(values["conversation_id"]), data),
+        Notice(desk_topic(values["library_id"]), data),
     ]

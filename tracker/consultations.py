@@ -34,7 +34,7 @@ from tracker.fold import (
 )
 from tracker.memory import memory_of
 from tracker.models import Consultation, Event, Library, Miss
-from tracker.rows import change, store
+from tracker.rows import add, change, store
 from tracker.streams import families
 
 OLDEST_RECEIPT = timedelta(days=7)
@@ -213,7 +213,7 @@ def add_message(
     text: str | None,
     by: str = PATRON,
     courtesy: bool = False,
-) -> Event:
+) -> EventData:
     """Record another message. It restarts no clock: the oldest unanswered one counts.
 
     A `courtesy` ("thanks") asks for nothing. Any other message of the patron reopens a
@@ -243,7 +243,7 @@ def bot_answer(
     text: str,
     entry: str | None,
     probability: float | None,
-) -> Event:
+) -> EventData:
     """Record an answer of the bot from the knowledge base, not a greeting or a menu."""
     data = {"entry": entry, "probability": probability}
     return _append(
@@ -253,14 +253,14 @@ def bot_answer(
 
 def bot_accepted(
     session: Session, consultation: Consultation, *, at: datetime, now: datetime
-) -> Event:
+) -> EventData:
     """Record that the patron said the bot's answer helped."""
     return _append(session, consultation, Kind.BOT_ACCEPTED, at=at, now=now, by=PATRON)
 
 
 def bot_rejected(
     session: Session, consultation: Consultation, *, at: datetime, now: datetime, cause: str
-) -> Event:
+) -> EventData:
     """Record that the bot's answer did not help: a no, a call for a person, or asking again.
 
     It takes back the bot's answers of the last 24 hours; older ones stand.
@@ -278,7 +278,7 @@ def acknowledge(
     text: str,
     promised_at: datetime | None,
     by: str = BOT,
-) -> Event:
+) -> EventData:
     """Record that we told the patron a librarian will answer, and by when. Never feedback."""
     data = {"promised_at": promised_at.isoformat()} if promised_at else None
     return _append(
@@ -296,7 +296,7 @@ def escalate(
     urgent: bool = False,
     by: str = BOT,
     topic: str | None = None,
-) -> Event:
+) -> EventData:
     """Hand a consultation over to the librarians. `topic` is the nearest entry, if any."""
     data: dict[str, Any] = {"reason": reason}
     if urgent:
@@ -315,7 +315,7 @@ def assign(
     by: str,
     to: str | None,
     take_over: bool = False,
-) -> Event:
+) -> EventData:
     """Give a consultation to a librarian, or back to the queue (`to` None). No clock moves.
 
     Raises AlreadyAssigned when somebody claims (`to` is `by`) what a colleague has just
@@ -351,7 +351,7 @@ def feedback(
     by: str,
     text: str | None,
     substantive: bool = True,
-) -> Event:
+) -> EventData:
     """Record that the channel accepted a librarian's message, at that instant.
 
     What was typed, queued or refused is not feedback. A holding reply ("I am looking into
@@ -365,7 +365,7 @@ def feedback(
 
 def pause(
     session: Session, consultation: Consultation, *, at: datetime, now: datetime, by: str
-) -> Event:
+) -> EventData:
     """Wait for the patron. Raises CannotPause before a librarian has written."""
     if consultation.feedback_at is None:
         raise errors.CannotPause(consultation.key)
@@ -374,7 +374,7 @@ def pause(
 
 def resume(
     session: Session, consultation: Consultation, *, at: datetime, now: datetime, by: str
-) -> Event:
+) -> EventData:
     """Stop waiting for the patron. A message of the patron does the same by itself."""
     return _append(session, consultation, Kind.RESUMED, at=at, now=now, by=by)
 
@@ -387,7 +387,7 @@ def close(
     now: datetime,
     by: str,
     reason: str | None = None,
-) -> Event:
+) -> EventData:
     """Close a consultation. Closing answers nobody: without a reply it stays a miss."""
     if consultation.status == Status.CLOSED:
         raise errors.AlreadyClosed(consultation.key)
@@ -397,7 +397,7 @@ def close(
 
 def reopen(
     session: Session, consultation: Consultation, *, at: datetime, now: datetime, by: str
-) -> Event:
+) -> EventData:
     """Open a closed consultation again; its clock runs from the receipt as before."""
     if consultation.status != Status.CLOSED:
         raise errors.NotClosed(consultation.key)
@@ -412,7 +412,7 @@ def exclude(
     now: datetime,
     by: str,
     reason: str,
-) -> Event:
+) -> EventData:
     """Take a consultation out of the rates: spam, a test, a probe, no question.
 
     After a missed deadline this is shown beside the rate. Raises WrongReason.
@@ -427,13 +427,15 @@ def exclude(
 
 def restore(
     session: Session, consultation: Consultation, *, at: datetime, now: datetime, by: str
-) -> Event:
+) -> EventData:
     """Undo an exclusion. The consultation counts again, with the clock it always had."""
     data = {"excluded": False}
     return _append(session, consultation, Kind.CORRECTED, at=at, now=now, by=by, data=data)
 
 
-def withdraw(session: Session, consultation: Consultation, *, at: datetime, now: datetime) -> Event:
+def withdraw(
+    session: Session, consultation: Consultation, *, at: datetime, now: datetime
+) -> EventData:
     """Record that the patron took the question back. It stays in the official rates."""
     return _append(session, consultation, Kind.WITHDRAWN, at=at, now=now, by=PATRON)
 
@@ -447,7 +449,7 @@ def fail(
     reason: str,
     by: str = BOT,
     feedback_at: datetime | None = None,
-) -> Event:
+) -> EventData:
     """Record that a message could not be delivered for good. It stops no clock.
 
     `feedback_at` is the instant of a librarian's message that a channel had taken and that did
@@ -469,7 +471,7 @@ def correct(
     feedback_at: datetime | None = None,
     substantive: bool | None = None,
     **changes: Any,
-) -> Event:
+) -> EventData:
     """Correct topic, language, directional or read_scale, or whether a reply was an answer.
 
     A reply is named by its instant (`feedback_at`). Raises WrongReason for another field.
@@ -492,7 +494,7 @@ def split(
     by: str,
     messages: Sequence[Event],
     key: str | None = None,
-) -> Event:
+) -> EventData:
     """Make a second consultation of some of the patron's messages.
 
     Its clock starts at the first of them; `data["into"]` of the event is its key. Replies
@@ -546,7 +548,7 @@ def merge(
     now: datetime,
     by: str,
     into: Consultation,
-) -> Event:
+) -> EventData:
     """Merge a consultation into another: the union of both, refolded.
 
     The earliest receipt and its channel count; this one leaves the rates. Raises CannotMerge
@@ -636,7 +638,7 @@ def _append(
     by: str | None,
     text: str | None = None,
     data: dict[str, Any] | None = None,
-) -> Event:
+) -> EventData:
     """Add an event and refold, with the row locked: of two at once, the second sees both."""
     told = EventData(kind.value, max(at, consultation.opened_at), by, text, data)
     _lock(session, consultation)
@@ -648,26 +650,26 @@ def _append(
     facts = _with_one_more(consultation, told) if comes_after(told, *last) else None
     if facts is None:
         return _append_and_refold(session, consultation, told, now=now)
-    event = _record(session, consultation, told, now=now)
+    _record(session, consultation, told, now=now)
     _write(session, consultation, facts, now=now)
-    return event
+    return told
 
 
 def _append_and_refold(
     session: Session, consultation: Consultation, told: EventData, *, now: datetime
-) -> Event:
+) -> EventData:
     alone = _alone(session, consultation)
     told = told._replace(at=_placed(session, consultation, alone, told))
-    event = _record(session, consultation, told, now=now)
+    _record(session, consultation, told, now=now)
     if alone is not None and told.kind != Kind.MERGED:
         own = Stream(consultation.key, consultation.opened_at, consultation.opened_channel, alone)
         _write(session, consultation, fold([own]), now=now)
-        return event
+        return told
     refold(session, consultation, now=now)
     for target in _merge_chain(session, consultation)[1:]:
         session.refresh(target, with_for_update=True)
         refold(session, target, now=now)
-    return event
+    return told
 
 
 def _with_one_more(consultation: Consultation, told: EventData) -> Facts | None:
@@ -679,25 +681,19 @@ def _with_one_more(consultation: Consultation, told: EventData) -> Facts | None:
 
 def _record(
     session: Session, consultation: Consultation, told: EventData, *, now: datetime
-) -> Event:
-    event = Event(
-        library_id=consultation.library_id,
-        consultation_id=consultation.id,
-        kind=told.kind,
-        at=told.at,
-        recorded_at=now,
-        by=told.by,
-        text=told.text,
-        data=told.data,
-    )
-    store(session, event)
+) -> None:
+    values = told._asdict() | {
+        "library_id": consultation.library_id,
+        "consultation_id": consultation.id,
+        "recorded_at": now,
+    }
+    add(session, Event, values)
     memory = memory_of(session)
     if consultation.id in memory.events:
         memory.events[consultation.id].append(told)
     tail = memory.tails.get(consultation.id)
     if tail is None or comes_after(told, *tail):
         memory.tails[consultation.id] = (told.at, told.kind)
-    return event
 
 
 def _lock(session: Session, consultation: Consultation) -> None:

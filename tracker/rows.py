@@ -4,7 +4,7 @@ The unit of work is made for graphs of objects: for one row that nothing depends
 five times as long as the statement itself. A turn of a conversation writes seven of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -14,6 +14,10 @@ from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from tracker.columns import Base
+
+HEARS = "tracker.rows"
+"""Where a session's `info` names who hears of each row that is inserted here."""
+Hears = Callable[[Session, type[Base], Mapping[str, Any]], None]
 
 
 class _Shape(NamedTuple):
@@ -28,6 +32,7 @@ class _Shape(NamedTuple):
 def add(session: Session, model: type[Base], values: Mapping[str, Any]) -> None:
     """Insert a row that nobody asks for again in this transaction."""
     session.connection().execute(_shape(model).insert, values)
+    _tell(session, model, values)
 
 
 def store(session: Session, row: Base) -> None:
@@ -46,6 +51,7 @@ def store(session: Session, row: Base) -> None:
         set_committed_value(row, name, value)
     make_transient_to_detached(row)
     session.add(row)
+    _tell(session, type(row), state.dict)
 
 
 def change(session: Session, row: Base, values: Mapping[str, Any]) -> None:
@@ -77,6 +83,12 @@ def savepoint(session: Session) -> Iterator[None]:
                 session.expunge(row)
         session.expire_all()
         raise
+
+
+def _tell(session: Session, model: type[Base], values: Mapping[str, Any]) -> None:
+    hears: Hears | None = session.info.get(HEARS)
+    if hears is not None:
+        hears(session, model, values)
 
 
 @lru_cache(maxsize=1_000)

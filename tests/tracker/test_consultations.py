@@ -17,7 +17,8 @@ from tests.tracker.samples import NOW, desk_document
 from tracker import consultations, errors
 from tracker.calendars import save_calendar
 from tracker.columns import Base
-from tracker.models import Consultation, Event, Library
+from tracker.fold import EventData
+from tracker.models import Consultation, Library
 from tracker.outcomes import listed
 from tracker.stats import ANSWERED, RATES, stats
 from tracker.sweep import close_idle
@@ -53,7 +54,7 @@ def answered(
     *,
     by: str = "lin",
     substantive: bool = True,
-) -> Event:
+) -> EventData:
     return consultations.feedback(
         session, consultation, at=at, now=at, by=by, text="可以", substantive=substantive
     )
@@ -204,7 +205,7 @@ def test_a_reply_that_did_not_arrive_after_all_is_no_feedback(
 
 def test_of_two_who_claim_one_has_it(session: Session, library: Library) -> None:
     consultation = escalated(session, library)
-    claim: Callable[[str], Event] = lambda who: consultations.assign(  # noqa: E731
+    claim: Callable[[str], EventData] = lambda who: consultations.assign(  # noqa: E731
         session, consultation, at=NOW, now=NOW, by=who, to=who
     )
     claim("lin")
@@ -423,9 +424,10 @@ def test_a_split_starts_at_its_first_message_and_moves_no_reply(
     session: Session, library: Library
 ) -> None:
     consultation = escalated(session, library)
-    second = consultations.add_message(
+    consultations.add_message(
         session, consultation, at=NOW + HOUR, now=NOW + HOUR, text="借书证丢了"
     )
+    second = consultations.events_of(session, consultation)[-1]
     answered(session, consultation, NOW + 2 * HOUR)
 
     event = consultations.split(
@@ -449,8 +451,8 @@ def test_the_first_message_and_replies_cannot_be_split_off(
     session: Session, library: Library
 ) -> None:
     consultation = escalated(session, library)
-    reply = answered(session, consultation, NOW + HOUR)
-    first = consultations.events_of(session, consultation)[0]
+    answered(session, consultation, NOW + HOUR)
+    first, *_, reply = consultations.events_of(session, consultation)
 
     for messages in ([], [first], [reply]):
         with pytest.raises(errors.CannotSplit):
