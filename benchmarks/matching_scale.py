@@ -30,6 +30,7 @@ from kb.library import import_entries, save_entry
 from kb.reading import read
 from kb.segment import use_cache
 from kb.thesaurus import shipped_concepts
+from kb.verdict import decide
 
 QUERIES = 300
 T = TypeVar("T")
@@ -180,7 +181,9 @@ def main() -> None:
         print(f"index: {knowledge.index_bytes / len(texts):.0f} bytes a phrasing")
         draw = random.Random(2)
         questions = [draw.choice(texts)[4:] for _ in range(QUERIES)]
-        ours = per_call(lambda text: knowledge._decide(text, None, ()), questions)
+        ours = per_call(
+            lambda text: decide(knowledge.matcher.rank(text), knowledge.thresholds), questions
+        )
         touched = int(statistics.median(postings(knowledge, text) for text in questions))
         lowest = floor(touched)
         ranking = per_call(ranked(knowledge), questions)

@@ -2,11 +2,11 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -24,7 +24,7 @@ from kb.verdict import Decision, Thresholds, decide, leaning
 
 Context = Sequence[tuple[str, str]]
 TRAINED = 1_000  # entries up to which a model is trained; above, only indexed
-_REMEMBERED = 200  # decisions of one library, at most a kilobyte or two each
+_REMEMBERED = 1_000  # decisions of one library, less than a kilobyte each
 _SHORT = 200  # characters of a question that is remembered
 _FEW = 20  # changed entries up to which patching is quicker than learning anew
 
@@ -91,9 +91,9 @@ class KnowledgeBase:
         return cls(entries, concepts=concepts, cache=cache, owner="file", meaning=meaning)
 
     @cached_property
-    def _decided(self) -> dict[tuple[str, str | None], Decision]:
+    def _decided(self) -> Callable[[str, str | None], Decision]:
         """The decisions of late: menus send the same words again, and so do many patrons."""
-        return {}
+        return lru_cache(_REMEMBERED)(partial(_decision, self.matcher, self.thresholds))
 
     @cached_property
     def _by_key(self) -> dict[str, EntryData]:
@@ -151,22 +151,22 @@ class KnowledgeBase:
     def ask(self, text: str, *, lang: str | None = None, context: Context = ()) -> Decision:
         """What to do with a patron's question. `context` holds (role, text), oldest first."""
         if context or len(text) > _SHORT:
-            return self._decide(text, lang, context)
-        decision = self._decided.get((text, lang))
-        if decision is None:
-            decision = self._decide(text, lang, ())
-            if len(self._decided) >= _REMEMBERED:
-                self._decided.clear()
-            self._decided[text, lang] = decision
-        return decision
-
-    def _decide(self, text: str, lang: str | None, context: Context) -> Decision:
-        ranking = self.matcher.rank(text, lang=lang, context=context)
-        return decide(ranking, self.thresholds)
+            return _decision(self.matcher, self.thresholds, text, lang, context)
+        return self._decided(text, lang)
 
     def explain(self, text: str, *, lang: str | None = None, context: Context = ()) -> Explanation:
         """Why `ask` decides as it does."""
         return self.matcher.explain(text, lang=lang, context=context)
+
+
+def _decision(
+    matcher: Matcher | LargeMatcher,
+    thresholds: Thresholds,
+    text: str,
+    lang: str | None,
+    context: Context = (),
+) -> Decision:
+    return decide(matcher.rank(text, lang=lang, context=context), thresholds)
 
 
 @dataclass(slots=True)
