@@ -8,9 +8,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from api.accounts import account_named, add_account
+from api.bus import Notice
 from api.db import Database
 from api.doors import KEPT_SECONDS, Doors
 from api.errors import NotFound, RefdeskError
+from api.notices import SETTINGS
 from api.state import State
 from bot.models import ChannelAccount
 from kb.library import save_entry
@@ -147,7 +149,7 @@ def test_what_was_read_before_a_change_is_not_kept_after_it(
 
     def while_somebody_edits(now):  # type: ignore[no-untyped-def]
         door = opened(now)
-        doors.hear("settings", {})
+        doors.hear(Notice(SETTINGS, {}))
         return door
 
     monkeypatch.setattr(doors, "_open_rasa", while_somebody_edits)
