@@ -231,7 +231,8 @@ class Matcher:
         judged = self.model_.judge(self._locate([reading]))
         ranking = self._ranking(reading, judged)
         if context and ranking.top < self.thresholds_.sure and len(reading.text) <= _ELLIPTICAL:
-            reading, judged = self._in_context(reading, context, 1.0 - ranking.top)
+            doubt = 1.0 - max(ranking.top, ranking.p_none)
+            reading, judged = self._in_context(reading, context, doubt)
             ranking = self._ranking(reading, judged)
         return ranking, reading, judged
 
@@ -250,7 +251,8 @@ class Matcher:
     ) -> tuple[Reading, Judgements]:
         """The question together with what was said last: "and on Sunday?" alone says little.
 
-        The less `doubt` the question leaves by itself, the less counts what was said before.
+        The less `doubt` the question leaves by itself, the less counts what was said before:
+        neither a question that an entry answers is a follow-up, nor one that clearly none does.
         """
         last = dict(context)  # the last turn of each
         roles = [role for role in _CONTEXT_WEIGHTS if role in last]

@@ -28,6 +28,21 @@ def test_a_whole_new_question_is_not_pulled_back(starter):
     assert starter.ask("怎么续借图书", context=context).candidates[0].entry == "renew-books"
 
 
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        ("怎么续借图书？", "可以带宠物吗"),
+        ("How do I renew a book?", "what will the weather be like tomorrow"),
+        ("How do I renew a book?", "do you know a good restaurant in town"),
+    ],
+)
+def test_a_question_that_no_entry_answers_is_not_pulled_to_what_came_before(starter, before, text):
+    renewing = starter.entry("renew-books")
+    context = [("patron", before), ("bot", renewing.answer("en"))]
+
+    assert starter.ask(text, context=context).verdict is Verdict.UNKNOWN
+
+
 def test_two_questions_get_two_answers(starter):
     decision = starter.ask("How do I renew a book? And where can I print?")
 
