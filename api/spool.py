@@ -118,9 +118,9 @@ class Spool:
         # In this order: what is renamed between the two looks is found by the second.
         return waiting.exists() or waiting.with_suffix(_TAKEN).exists()
 
-    def put(self, account: ChannelAccount, what: Kept, *, now: datetime) -> None:
+    def put(self, account: ChannelAccount, what: Kept, *, arrived_at: datetime) -> None:
         """Keep it: on the disk when this returns. Raises SpoolFull."""
-        record = Record(account.id, account.name, now, what)
+        record = Record(account.id, account.name, arrived_at, what)
         line = self._keyring.seal(record.as_json(), about=_ABOUT).encode() + b"\n"
         try:
             self._append(self._folder / f"{self.lane(account, what)}{_ENDING}", line)
@@ -140,7 +140,7 @@ class Spool:
         return [path for _, path in sorted(found)]
 
     def replay(self, take: Callable[[Record], bool]) -> int:
-        """Hand every waiting record to `take`, a conversation's in their order; returns how many.
+        """Hand every waiting record to `take`, a conversation's as they arrived; returns how many.
 
         What `take` returns False for is set aside. When it raises, the file stays as it was and
         is replayed later from its beginning: taking a message twice does nothing the second time.
@@ -190,7 +190,11 @@ class Spool:
             if file is None:
                 return 0
             lines = file.read().split(b"\n")[:-1]  # after the last end of line: nothing whole
-            lost = [line for line in lines if not self._taken(line, take)]
+            read = [(record, line) for line in lines if (record := self._record(line))]
+            # Of two that were under way when the database went, the later may be kept first.
+            read.sort(key=lambda each: each[0].at)
+            taken = {line for record, line in read if take(record)}
+            lost = [line for line in lines if line not in taken]
             if lost:
                 aside = path.with_suffix(_GIVEN_UP)
                 with aside.open("ab") as kept:
@@ -198,12 +202,11 @@ class Spool:
             path.unlink()
         return len(lines) - len(lost)
 
-    def _taken(self, line: bytes, take: Callable[[Record], bool]) -> bool:
+    def _record(self, line: bytes) -> Record | None:
         try:
-            record = Record.from_json(self._keyring.open(line.decode("ascii"), about=_ABOUT))
+            return Record.from_json(self._keyring.open(line.decode("ascii"), about=_ABOUT))
         except (UnreadableSecret, ValueError, KeyError, TypeError):  # another key, or a bad disk
-            return False
-        return take(record)
+            return None
 
 
 @contextmanager

@@ -107,11 +107,12 @@ class Standby:
 
         What comes while something earlier of the same conversation waits has to wait behind it.
         """
+        arrived_at = self._clock()
         if not self.spool.holds(self.spool.lane(account, what)):
             done = self.tried(take)
             if done is not None:
                 return done.result
-        self.spool.put(account, what, now=self._clock())
+        self.spool.put(account, what, arrived_at=arrived_at)
         return None
 
     def account(self, kind: str, name: str) -> ChannelAccount:

@@ -129,7 +129,7 @@ def _take_messages(
     turns = []
     for message in messages:
         if desk is None:
-            state.standby.spool.put(account, message, now=state.clock())
+            state.standby.spool.put(account, message, arrived_at=state.clock())
         else:
             turn = state.standby.take_or_keep(
                 account, message, partial(take_message, state, desk, account, message)

@@ -58,7 +58,7 @@ def replayed(spool: Spool) -> list[Record]:
 
 @pytest.mark.parametrize("what", EVERYTHING, ids=lambda what: type(what).__name__)
 def test_what_is_kept_comes_back_as_it_was(spool: Spool, what: Inbound) -> None:
-    spool.put(ACCOUNT, what, now=MONDAY)
+    spool.put(ACCOUNT, what, arrived_at=MONDAY)
 
     (record,) = replayed(spool)
 
@@ -69,7 +69,7 @@ def test_what_is_kept_comes_back_as_it_was(spool: Spool, what: Inbound) -> None:
 def test_a_conversation_is_replayed_in_its_order(spool: Spool) -> None:
     for number in range(20):
         for patron in ("a", "b"):
-            spool.put(ACCOUNT, says(number, patron), now=MONDAY)
+            spool.put(ACCOUNT, says(number, patron), arrived_at=MONDAY)
 
     taken = [record.what for record in replayed(spool)]
 
@@ -78,8 +78,15 @@ def test_a_conversation_is_replayed_in_its_order(spool: Spool) -> None:
         assert own == [f"text {number}" for number in range(20)]
 
 
+def test_what_arrived_first_is_taken_first_though_it_was_kept_last(spool: Spool) -> None:
+    spool.put(ACCOUNT, says(1), arrived_at=MONDAY + timedelta(seconds=1))
+    spool.put(ACCOUNT, says(0), arrived_at=MONDAY)
+
+    assert [record.what for record in replayed(spool)] == [says(0), says(1)]
+
+
 def test_nothing_of_a_patron_lies_open(spool: Spool, tmp_path: Path) -> None:
-    spool.put(ACCOUNT, Inbound("oReaderSecret", "a secret question", "m1"), now=MONDAY)
+    spool.put(ACCOUNT, Inbound("oReaderSecret", "a secret question", "m1"), arrived_at=MONDAY)
 
     (path,) = (tmp_path / "spool").iterdir()
     assert b"secret" not in path.read_bytes()
@@ -89,7 +96,7 @@ def test_nothing_of_a_patron_lies_open(spool: Spool, tmp_path: Path) -> None:
 
 def test_when_taking_breaks_off_all_of_it_is_taken_again(spool: Spool) -> None:
     for number in range(3):
-        spool.put(ACCOUNT, says(number), now=MONDAY)
+        spool.put(ACCOUNT, says(number), arrived_at=MONDAY)
     seen: list[str] = []
 
     def take(record: Record) -> bool:
@@ -110,7 +117,7 @@ def test_what_nobody_can_take_is_set_aside_and_holds_nothing_up(
     spool: Spool, tmp_path: Path
 ) -> None:
     for number in range(3):
-        spool.put(ACCOUNT, says(number), now=MONDAY)
+        spool.put(ACCOUNT, says(number), arrived_at=MONDAY)
 
     assert spool.replay(lambda record: record.what != says(1)) == 2
 
@@ -119,7 +126,7 @@ def test_what_nobody_can_take_is_set_aside_and_holds_nothing_up(
 
 
 def test_a_line_cut_off_by_a_crash_hides_no_other(spool: Spool) -> None:
-    spool.put(ACCOUNT, says(0), now=MONDAY)
+    spool.put(ACCOUNT, says(0), arrived_at=MONDAY)
     (path,) = spool.waiting()
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:40])
@@ -127,14 +134,14 @@ def test_a_line_cut_off_by_a_crash_hides_no_other(spool: Spool) -> None:
     assert len(replayed(Spool(path.parent, spool._keyring))) == 1
 
     path.write_bytes(whole + whole[:40])
-    spool.put(ACCOUNT, says(1), now=MONDAY)
+    spool.put(ACCOUNT, says(1), arrived_at=MONDAY)
     assert [record.what for record in replayed(spool)] == [says(0), says(1)]
 
 
 def test_a_full_disk_is_said_and_leaves_no_half_line(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool.put(ACCOUNT, says(0), now=MONDAY)
+    spool.put(ACCOUNT, says(0), arrived_at=MONDAY)
 
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
@@ -142,7 +149,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_line(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(SpoolFull) as refusal:
-            spool.put(ACCOUNT, says(1), now=MONDAY)
+            spool.put(ACCOUNT, says(1), arrived_at=MONDAY)
 
     assert refusal.value.status == 503
     assert [record.what for record in replayed(spool)] == [says(0)]
@@ -152,7 +159,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file")
 
     with pytest.raises(SpoolFull):
-        Spool(tmp_path / "spool", Keyring("k" * 32)).put(ACCOUNT, says(0), now=MONDAY)
+        Spool(tmp_path / "spool", Keyring("k" * 32)).put(ACCOUNT, says(0), arrived_at=MONDAY)
 
 
 def test_writers_and_a_replayer_at_once_lose_and_double_nothing(spool: Spool) -> None:
@@ -171,11 +178,11 @@ def test_writers_and_a_replayer_at_once_lose_and_double_nothing(spool: Spool) ->
 
 def _write(spool: Spool, patron: str) -> None:
     for number in range(25):
-        spool.put(ACCOUNT, says(number, patron), now=MONDAY + timedelta(seconds=number))
+        spool.put(ACCOUNT, says(number, patron), arrived_at=MONDAY + timedelta(seconds=number))
 
 
 def test_a_webhook_never_waits_for_a_replay_and_comes_behind_it(spool: Spool) -> None:
-    spool.put(ACCOUNT, says(0), now=MONDAY)
+    spool.put(ACCOUNT, says(0), arrived_at=MONDAY)
     lane = spool.lane(ACCOUNT, says(0))
     seen: list[str] = []
 
@@ -184,7 +191,7 @@ def test_a_webhook_never_waits_for_a_replay_and_comes_behind_it(spool: Spool) ->
         seen.append(record.what.text)
         if len(seen) == 1:  # while the first is being taken, a second one comes
             assert spool.holds(lane)
-            spool.put(ACCOUNT, says(1), now=MONDAY)
+            spool.put(ACCOUNT, says(1), arrived_at=MONDAY)
             assert spool.holds(lane)
         return True
 
@@ -197,22 +204,22 @@ def test_a_webhook_never_waits_for_a_replay_and_comes_behind_it(spool: Spool) ->
 
 
 def test_what_broke_off_is_taken_before_what_came_since(spool: Spool) -> None:
-    spool.put(ACCOUNT, says(0), now=MONDAY)
+    spool.put(ACCOUNT, says(0), arrived_at=MONDAY)
 
     def breaks(record: Record) -> bool:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
         spool.replay(breaks)
-    spool.put(ACCOUNT, says(1), now=MONDAY)
+    spool.put(ACCOUNT, says(1), arrived_at=MONDAY)
 
     taken = [record.what for record in (*replayed(spool), *replayed(spool))]
     assert taken == [says(0), says(1)]
 
 
 def test_a_patron_who_is_erased_is_erased_here_too(spool: Spool) -> None:
-    spool.put(ACCOUNT, says(0, "a"), now=MONDAY)
-    spool.put(ACCOUNT, says(0, "b"), now=MONDAY)
+    spool.put(ACCOUNT, says(0, "a"), arrived_at=MONDAY)
+    spool.put(ACCOUNT, says(0, "b"), arrived_at=MONDAY)
 
     assert spool.erase(spool.lane_of(ACCOUNT.id, "a"))
     assert not spool.erase(spool.lane_of(ACCOUNT.id, "a"))
