@@ -51,10 +51,7 @@ def heat(
     found = arrivals(
         session,
         screen.library,
-        start=selection.start,
-        end=selection.end,
-        at=screen.now,
-        channel=selection.channel,
+        **selection.seen_at(screen.now),
         reading=once,
     )
     most = max(map(max, found))
@@ -103,10 +100,7 @@ def topics(
     found = by_topic(
         session,
         screen.library,
-        start=selection.start,
-        end=selection.end,
-        at=screen.now,
-        channel=selection.channel,
+        **selection.seen_at(screen.now),
         reading=once,
     )
     most = max((item["received"] for item in found), default=0)

@@ -1,8 +1,8 @@
 """Which consultations a manager looks at: the period and the channel, kept in the address."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Annotated
+from datetime import date, datetime, timedelta
+from typing import Annotated, TypedDict
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query
@@ -11,6 +11,15 @@ from api.errors import BadRequest
 
 DEFAULT_DAYS = 28
 LONGEST_DAYS = 3 * 366
+
+
+class Asked(TypedDict):
+    """What a figure is asked for: tracker.stats and its neighbours take it by these names."""
+
+    start: date
+    end: date
+    at: datetime
+    channel: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,10 @@ class Selection:
             named["channel"] = self.channel
         named |= {key: value for key, value in more.items() if value is not None}
         return f"{page}?{urlencode(named)}"
+
+    def seen_at(self, now: datetime) -> Asked:
+        """The selection as it stands now, to be handed on by name."""
+        return Asked(start=self.start, end=self.end, at=now, channel=self.channel)
 
     def of_channel(self, channel: str | None) -> "Selection":
         """The same period on one channel, or on all."""

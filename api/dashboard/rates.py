@@ -49,10 +49,7 @@ def rates(
         figures = stats(
             session,
             screen.library,
-            start=selection.start,
-            end=selection.end,
-            at=screen.now,
-            channel=selection.channel,
+            **selection.seen_at(screen.now),
             reading=once,
         )
         known = presets(today)
@@ -89,10 +86,7 @@ def _read(session: Session, screen: Screen, selection: Selection) -> Reading:
     return read(
         session,
         screen.library,
-        start=selection.start,
-        end=selection.end,
-        at=screen.now,
-        channel=selection.channel,
+        **selection.seen_at(screen.now),
     )
 
 
@@ -183,10 +177,7 @@ def _apart(
     blocks = tally(
         session,
         screen.library,
-        start=selection.start,
-        end=selection.end,
-        at=screen.now,
-        channel=selection.channel,
+        **selection.seen_at(screen.now),
         keys=lambda name, day: ("all",),
         times=False,
         by_day=False,

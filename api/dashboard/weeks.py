@@ -49,10 +49,7 @@ def weekly(session: Session, screen: Screen, selection: Selection, reading: Read
     found = by_week(
         session,
         screen.library,
-        start=selection.start,
-        end=selection.end,
-        at=screen.now,
-        channel=selection.channel,
+        **selection.seen_at(screen.now),
         reading=reading,
     )
     blocks = {

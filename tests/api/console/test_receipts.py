@@ -1,11 +1,13 @@
 """What the desk says of a reply: sent, delivered, seen, by another way, or why it did not go."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from api.db import Database
@@ -42,14 +44,25 @@ def answered(desk: TestClient, number: int, postbox: Postbox) -> None:
     send(desk, f"/desk/c/{number}/reply", text=ANSWER, mode="answer")
 
 
-def work(database: Database, postbox: Postbox, clock: StandingClock) -> None:
+@pytest.fixture
+def work(database: Database, postbox: Postbox, clock: StandingClock) -> Callable[[], None]:
     """One round of a worker."""
-    with database.transaction() as session:
-        jobs = delivery.lease(session, worker="w", now=clock())
-    for job in jobs:
-        result = delivery.send(job, postbox, now=clock())
+
+    def one_round() -> None:
         with database.transaction() as session:
-            delivery.settle(session, job, result, worker="w", now=clock(), random=Random(1))
+            jobs = delivery.lease(session, worker="w", now=clock())
+        for job in jobs:
+            result = delivery.send(job, postbox, now=clock())
+            with database.transaction() as session:
+                delivery.settle(session, job, result, worker="w", now=clock(), random=Random(1))
+
+    return one_round
+
+
+def written(session: Session) -> tuple[ChannelAccount, Outbox]:
+    """The librarian's reply, and the account that it leaves through."""
+    row = session.scalars(select(Outbox).where(Outbox.by == LIBRARIAN)).one()
+    return session.scalars(select(ChannelAccount)).one(), row
 
 
 def shown(desk: TestClient, number: int) -> str:
@@ -60,22 +73,17 @@ def shown(desk: TestClient, number: int) -> str:
 
 def news(database: Database, **changes: Any) -> None:
     with database.transaction() as session:
-        row = session.scalars(select(Outbox).where(Outbox.by == LIBRARIAN)).one()
+        _, row = written(session)
         for name, value in changes.items():
             setattr(row, name, value)
 
 
 def test_a_reply_is_on_its_way_and_then_sent(
-    desk: TestClient,
-    number: int,
-    answered: None,
-    database: Database,
-    postbox: Postbox,
-    clock: StandingClock,
+    desk: TestClient, number: int, answered: None, work: Callable[[], None]
 ) -> None:
     assert "待发送" in shown(desk, number)
 
-    work(database, postbox, clock)
+    work()
 
     assert "已发送" in shown(desk, number)
 
@@ -86,15 +94,14 @@ def test_a_channels_own_receipt_is_shown(
     number: int,
     answered: None,
     database: Database,
-    postbox: Postbox,
+    work: Callable[[], None],
     clock: StandingClock,
     seen: bool,
     words: str,
 ) -> None:
-    work(database, postbox, clock)
+    work()
     with database.transaction() as session:
-        row = session.scalars(select(Outbox).where(Outbox.by == LIBRARIAN)).one()
-        account = session.scalars(select(ChannelAccount)).one()
+        account, row = written(session)
         delivery.arrived(session, account, Arrived(row.key, seen=seen), now=clock())
 
     assert words in shown(desk, number)
@@ -116,18 +123,17 @@ def test_a_closed_window_is_named_and_the_email_instead(
     desk: TestClient,
     number: int,
     database: Database,
-    postbox: Postbox,
+    work: Callable[[], None],
     clock: StandingClock,
-    client: TestClient,
 ) -> None:
     with database.transaction() as session:
         conversation = session.scalars(select(Conversation)).one()
         known_patron(conversation, now=clock()).email = "reader@example.org"
         conversation.windows = []
     send(desk, f"/desk/c/{number}/reply", text=ANSWER, mode="answer")
-    work(database, postbox, clock)
+    work()
     assert "改用邮件发送" in shown(desk, number)
-    work(database, postbox, clock)
+    work()
 
     page = shown(desk, number)
 
@@ -136,12 +142,12 @@ def test_a_closed_window_is_named_and_the_email_instead(
 
 
 def test_a_reply_that_waits_for_the_patron_says_so(
-    desk: TestClient, number: int, database: Database, postbox: Postbox, clock: StandingClock
+    desk: TestClient, number: int, database: Database, work: Callable[[], None]
 ) -> None:
     with database.transaction() as session:
         session.scalars(select(Conversation)).one().windows = []
     send(desk, f"/desk/c/{number}/reply", text=ANSWER, mode="answer")
-    work(database, postbox, clock)
+    work()
 
     page = shown(desk, number)
 
@@ -150,15 +156,10 @@ def test_a_reply_that_waits_for_the_patron_says_so(
 
 
 def test_a_reply_that_is_tried_again_says_when_and_why(
-    desk: TestClient,
-    number: int,
-    answered: None,
-    database: Database,
-    postbox: Postbox,
-    clock: StandingClock,
+    desk: TestClient, number: int, answered: None, postbox: Postbox, work: Callable[[], None]
 ) -> None:
     postbox.failing = SendError("HTTP 503", failure=SendFailure.RETRY, retry_after=120)
-    work(database, postbox, clock)
+    work()
 
     page = shown(desk, number)
 
@@ -167,15 +168,10 @@ def test_a_reply_that_is_tried_again_says_when_and_why(
 
 
 def test_a_dead_reply_names_its_reason_and_one_click_sends_it_again(
-    desk: TestClient,
-    number: int,
-    answered: None,
-    database: Database,
-    postbox: Postbox,
-    clock: StandingClock,
+    desk: TestClient, number: int, answered: None, postbox: Postbox, work: Callable[[], None]
 ) -> None:
     postbox.failing = SendError("no such user", failure=SendFailure.PERMANENT, code="40003")
-    work(database, postbox, clock)
+    work()
     page = shown(desk, number)
     assert "未送达" in page
     assert "渠道拒绝: no such user (40003)" in page
@@ -183,7 +179,7 @@ def test_a_dead_reply_names_its_reason_and_one_click_sends_it_again(
 
     postbox.failing = None
     answer = send(desk, f"/desk/undelivered/{path}", decision="retry", view="all")
-    work(database, postbox, clock)
+    work()
 
     assert answer.headers["location"] == f"/desk/c/{number}?view=all&said=retried"
     assert "已发送" in shown(desk, number)
@@ -195,13 +191,12 @@ def test_news_that_a_reply_did_not_arrive_after_all_is_shown_with_it(
     number: int,
     answered: None,
     database: Database,
-    postbox: Postbox,
+    work: Callable[[], None],
     clock: StandingClock,
 ) -> None:
-    work(database, postbox, clock)
+    work()
     with database.transaction() as session:
-        row = session.scalars(select(Outbox).where(Outbox.by == LIBRARIAN)).one()
-        account = session.scalars(select(ChannelAccount)).one()
+        account, row = written(session)
         told = Undelivered(row.key, SendFailure.PERMANENT, "user has blocked us", "131026")
         delivery.undelivered(session, account, told, now=clock())
 
