@@ -57,13 +57,14 @@ def _page(content: Markup) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<title>JSON API · refdesk</title>"
         '<meta name="color-scheme" content="light dark">'
+        '<link rel="icon" href="{icon}" type="image/svg+xml">'
         '<link rel="stylesheet" href="{style}"></head>\n'
         '<body><main id="main" class="page"><h1>JSON API</h1>'
         "<p>Send a token as <code>Authorization: Bearer …</code>; a manager makes one with "
         "<code>refdesk token add</code> or <code>POST /api/v1/tokens</code>. "
         'The same as <a href="/api/openapi.json">OpenAPI</a>.</p>\n{content}\n'
         "</main></body>\n</html>\n"
-    ).format(style=static("base.css"), content=content)
+    ).format(icon=static("mark.svg"), style=static("base.css"), content=content)
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> Markup:
