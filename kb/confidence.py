@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,27 @@ from kb.verdict import Thresholds
 RIGHT, WRONG, NONE = 0, 1, 2
 _DEFAULT = Path(__file__).parent / "default_confidence.yaml"
 MAX_WRONG = 0.05  # wrong answers among the answers given: what is promised
-_AIM = 0.8 * MAX_WRONG  # what thresholds aim at: patrons are harder than held-out phrasings
+_AIM = 0.9 * MAX_WRONG  # what thresholds aim at: patrons are harder than held-out phrasings
 _HIGHEST = 0.95
 _LEAD = 5.0  # odds of e^5 are as good as any
 _FEW = 40  # held-out questions below which the figures are not worth learning from
-# What patrons' own wordings add to what phrasings of the same author have taught, in log-odds:
-# an unlikely match is righter than it looks, a likely one not quite as right. Fitted on a
-# knowledge base of four phrasings an entry and language, asked with twenty others.
-PLAIN, FEW_PHRASINGS = (0.0, 1.0), (0.6, 0.42)
+_HAN_LENGTH = {"zh": 2.5, "en": 1.0, "vi": 1.0}  # one character says as much as 2.5 letters
 _OUTSIDE = 0.2  # the share of patrons' questions that no entry answers
 NAMES = (
     "odds",
     "lead",
     "none",
     "likeness",
+    "hint",
     "background",
     "rival",
     "coverage",
     "concepts shared",
     "concepts",
     "cues",
+    "length",
+    "chinese",
+    "vietnamese",
 )
 EVIDENCE = len(NAMES)
 
@@ -61,12 +62,16 @@ def evidence(model: Model, glances: Sequence[Glance], judged: Judgements) -> Flo
         np.minimum(_LEAD, top - others.max(axis=1)),
         shares[:, -1],
         judged.nearest[rows, best],
+        model.nearest_hint(judged, best),
         judged.background,
         rivals.max(axis=1),
         judged.points.coverage,
         concepts,
         [min(6, len(glance.concepts)) / 6 for glance in glances],
         [glance.cues for glance in glances],
+        [log(_HAN_LENGTH[glance.lang] * len(glance.text) + 1) for glance in glances],
+        [glance.lang == "zh" for glance in glances],
+        [glance.lang == "vi" for glance in glances],
     )
     return np.stack([np.asarray(column, np.float32) for column in found], axis=1)
 
@@ -79,12 +84,9 @@ class Confidence:
     spread: Floats
     weights: Floats  # (evidence + 1) x 3
     thresholds: Thresholds
-    tilt: tuple[float, float] = PLAIN  # added to the log-odds of being right, after a factor
 
     @classmethod
-    def learn(
-        cls, seen: Floats, outcomes: Sequence[int], tilt: tuple[float, float] = PLAIN
-    ) -> "Confidence":
+    def learn(cls, seen: Floats, outcomes: Sequence[int]) -> "Confidence":
         """From evidence on held-out questions, and what became of each."""
         if len(outcomes) < _FEW:
             return cls.default()
@@ -93,17 +95,26 @@ class Confidence:
         targets = np.array(outcomes, np.int32)
         mass = _mass(targets)
         coefficients = fit_logistic(
-            lambda right: rows @ (rows.T @ right), targets, 3, c=10.0, weights=mass
+            lambda right: rows @ (rows.T @ right),
+            targets,
+            3,
+            c=10.0,
+            weights=mass,
+            steps=200,
+            tolerance=1e-4,
         )
         weights = np.asarray(rows.T @ coefficients, np.float32)
         shares = _softmax(rows @ weights)
-        found = _thresholds(shares[:, RIGHT], targets == RIGHT, mass)
-        thresholds = Thresholds(_tilted(found.sure, tilt), _tilted(found.offer, tilt))
-        return cls(mean, spread, weights, thresholds, tilt)
+        thresholds = _thresholds(shares[:, RIGHT], targets == RIGHT, mass)
+        return cls(mean, spread, weights, thresholds)
 
     @classmethod
     def default(cls) -> "Confidence":
-        """What knowledge bases with one phrasing an entry have taught: for those like them."""
+        """What many knowledge bases with few phrasings an entry have taught: for those like them.
+
+        Held-out phrasings of their own say too little: one author words them alike, and a model
+        that lacks some of few is not the one that will answer.
+        """
         document = yaml.safe_load(_DEFAULT.read_text(encoding="utf-8"))
         return cls(
             np.array(document["mean"], np.float32),
@@ -127,18 +138,7 @@ class Confidence:
         """The probabilities that the best entry is right, that another is, and that none is."""
         rows = _rows(seen, self.mean, self.spread)
         right, wrong, none = map(float, _softmax(rows @ self.weights)[0])
-        if self.tilt == PLAIN:
-            return right, wrong, none
-        # Tilting "none" as the opposite of "right" keeps the order of questions by either.
-        tilted, outside = _tilted(right, self.tilt), 1.0 - _tilted(1.0 - none, self.tilt)
-        return tilted, max(0.0, 1.0 - tilted - outside), outside
-
-
-def _tilted(right: float, tilt: tuple[float, float]) -> float:
-    if tilt == PLAIN:
-        return right
-    sure = min(1.0 - 1e-6, max(1e-6, right))
-    return 1.0 / (1.0 + exp(-(tilt[0] + tilt[1] * log(sure / (1.0 - sure)))))
+        return right, wrong, none
 
 
 def _rows(seen: Floats, mean: Floats, spread: Floats) -> Floats:

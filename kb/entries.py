@@ -1,5 +1,7 @@
 """Entries, phrasings and concepts as plain data, apart from any database."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -7,6 +9,7 @@ from typing import Any
 
 from kb.text import to_traditional
 
+_KEY_WORD = re.compile(r"[^\W\d_]{2,}")  # "faq-12" is a number, not a hint
 LANGUAGES = ("zh", "en", "vi")
 
 
@@ -39,6 +42,11 @@ class EntryData:
     def answer(self, lang: str | None = None) -> str:
         """The entry's answer in that language, or in the nearest language it has."""
         return _in_language(self.answers, lang)
+
+    @property
+    def key_words(self) -> str:
+        """The words that an entry's key is made of: "renew books" of "renew-books-2"."""
+        return " ".join(_KEY_WORD.findall(self.id))
 
     def is_valid(self, today: date) -> bool:
         """Whether the entry may be used on that day."""
@@ -101,11 +109,15 @@ class Concept:
         return {"id": self.id, "gloss": self.gloss, **says}
 
 
-def answers(entries: Iterable[EntryData]) -> Iterator[Phrasing]:
-    """Every answer of every entry, in the entries' order."""
-    for entry in entries:
+def hints(entries: Iterable[EntryData]) -> Iterator[Phrasing]:
+    """What tells of each entry beside its phrasings: its answers, and the words of its key."""
+    known = tuple(entries)
+    named = Counter(entry.key_words for entry in known)
+    for entry in known:
         for lang, text in entry.answers.items():
             yield Phrasing(entry.id, lang, text)
+        if entry.key_words and named[entry.key_words] == 1:
+            yield Phrasing(entry.id, "en", entry.key_words)
 
 
 def phrasings(entries: Iterable[EntryData]) -> Iterator[Phrasing]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from kb import store
-from kb.entries import Concept, EntryData, answers, phrasings
+from kb.entries import Concept, EntryData, hints, phrasings
 from kb.explanation import Explanation
 from kb.files import load_concepts, load_file
 from kb.large import LargeMatcher
@@ -58,7 +58,7 @@ class KnowledgeBase:
         )
         self._meaning = meaning.name
         if cache is None:
-            self.matcher.fit(phrasings(self.entries), answers(self.entries))
+            self.matcher.fit(phrasings(self.entries), hints(self.entries))
         else:
             self._recall_or_learn(cache, owner)
 
@@ -68,14 +68,14 @@ class KnowledgeBase:
         if found is not None:
             self.matcher.restore(phrasings(self.entries), *found)
             return
-        self.matcher.fit(phrasings(self.entries), answers(self.entries))
+        self.matcher.fit(phrasings(self.entries), hints(self.entries))
         store.save(directory, *self.matcher.state())
         store.forget_others(directory)
 
     def _learned_from(self) -> Iterator[str]:
         """Every text that the matcher learns from, with what it belongs to."""
         yield self._meaning
-        for text in (*phrasings(self.entries), *answers(self.entries)):
+        for text in (*phrasings(self.entries), *hints(self.entries)):
             yield text.entry
             yield text.lang
             yield text.text
@@ -124,7 +124,7 @@ class KnowledgeBase:
             some = [after[key] for key in sorted(keys) if key in after]
             other.matcher = self.matcher.changed(phrasings(some), keys)
         else:
-            other.matcher = self.matcher.changed(phrasings(wanted), answers(wanted), keys)
+            other.matcher = self.matcher.changed(phrasings(wanted), hints(wanted), keys)
         return other
 
     def leaning(self, lean: float) -> "KnowledgeBase":

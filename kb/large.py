@@ -33,7 +33,6 @@ COMMON = 0.02  # of all entries: a feature of more of them is not looked up
 _SHORTLIST = 50
 _COMPARED = 20  # of the shortlist, phrasing by phrasing
 _FUZZY = 0.3  # how much the nearest phrasing counts beside the entry as a whole
-_PIECES = (3, 4)
 _KIND_WEIGHTS = {WORD: 0.6, PIECE: 0.5, HAN: 0.7, "j": 0.7, CONCEPT: 0.5}
 _SAMPLE = 2_000  # phrasings on which the confidence is learned
 _EVIDENCE = 5
@@ -52,14 +51,9 @@ def features(reading: Reading) -> dict[int, float]:
 
 
 def _kinds(reading: Reading) -> Iterable[tuple[str, Mapping[str, int]]]:
-    for kind in (WORD, HAN):
+    for kind in (WORD, PIECE, HAN):
         if kind in reading.counts:
             yield kind, reading.counts[kind]
-    if PIECE in reading.counts:
-        yield (
-            PIECE,
-            {piece: n for piece, n in reading.counts[PIECE].items() if len(piece) in _PIECES},
-        )
     if reading.concepts:
         yield CONCEPT, dict.fromkeys(reading.concepts, 1)
     if reading.han:
@@ -125,10 +119,8 @@ class LargeMatcher:
         own = tuple(concepts)
         self.concepts = ConceptIndex(own, shipped_index()) if own else shipped_index()
 
-    def fit(
-        self, phrasings: Iterable[Phrasing], answers: Iterable[Phrasing] = ()
-    ) -> "LargeMatcher":
-        """Index the phrasings. Answers are not indexed: they would double its size."""
+    def fit(self, phrasings: Iterable[Phrasing], hints: Iterable[Phrasing] = ()) -> "LargeMatcher":
+        """Index the phrasings. Hints are not indexed: they would double its size."""
         self._take(phrasings)
         rows = self._count(self.entries_)
         seen = np.bincount(rows.indices, minlength=BUCKETS)

@@ -17,10 +17,7 @@ from kb.asking import questions
 from kb.background import BackgroundQuestion, shipped_background
 from kb.concepts import ConceptIndex, shipped_index, shipped_terms
 from kb.confidence import (
-    EVIDENCE,
-    FEW_PHRASINGS,
     NONE,
-    PLAIN,
     RIGHT,
     WRONG,
     Confidence,
@@ -43,7 +40,8 @@ _SHOWN_FEATURES = 8
 _BATCH = 2_000  # held-out questions that are compared at a time
 _ELLIPTICAL = 80  # characters up to which a message may lean on what was said before
 _CONTEXT_WEIGHTS = {"patron": 0.6, "bot": 0.18}
-_MANY = 8  # phrasings of an entry in a language from which a quarter of them tells enough
+_MANY = 12  # phrasings of an entry in a language from which a part of them tells enough
+_PARTS = 4
 
 
 class Matcher:
@@ -66,13 +64,13 @@ class Matcher:
             self.concepts = ConceptIndex(self.own_concepts, shipped_index())
         self.background = shipped_background() if background is None else background
 
-    def fit(self, phrasings: Iterable[Phrasing], answers: Iterable[Phrasing] = ()) -> "Matcher":
+    def fit(self, phrasings: Iterable[Phrasing], hints: Iterable[Phrasing] = ()) -> "Matcher":
         """Learn the entries; the same phrasings always give the same matcher.
 
-        `answers` are the entries' answers: what they speak of is a hint of what they answer.
+        `hints` tell of entries too, less surely than phrasings: their answers, their keys' words.
         """
         number = self._take(phrasings)
-        told = [answer for answer in answers if answer.entry in number]
+        told = [hint for hint in hints if hint.entry in number]
         texts = [*(text.text for text in (*self.phrasings_, *told)), *self._outside()]
         glances: list[Glance] = []
         vocabulary = Vocabulary()
@@ -120,7 +118,6 @@ class Matcher:
             "confidence": confidence.weights,
         }
         document["thresholds"] = [confidence.thresholds.sure, confidence.thresholds.offer]
-        document["tilt"] = confidence.tilt
         document["texts"] = self._texts
         return arrays, document
 
@@ -137,13 +134,12 @@ class Matcher:
             arrays["spread"],
             arrays["confidence"],
             Thresholds(*document["thresholds"]),
-            (document["tilt"][0], document["tilt"][1]),
         )
         self.thresholds_ = self.confidence_.thresholds
         return self
 
     def changed(
-        self, phrasings: Iterable[Phrasing], answers: Iterable[Phrasing], keys: Collection[str]
+        self, phrasings: Iterable[Phrasing], hints: Iterable[Phrasing], keys: Collection[str]
     ) -> "Matcher":
         """A matcher for these phrasings, of which only the entries `keys` differ from mine.
 
@@ -152,7 +148,7 @@ class Matcher:
         other = copy(self)
         before = {entry: at for at, entry in enumerate(self.entries_)}
         after = other._take(phrasings)
-        told = [answer for answer in answers if answer.entry in keys]
+        told = [hint for hint in hints if hint.entry in keys]
         said = [phrasing for phrasing in other.phrasings_ if phrasing.entry in keys]
         additions = [
             Addition(
@@ -179,36 +175,33 @@ class Matcher:
 
     def _learn_confidence(self, examples: Examples, glances: Sequence[Glance]) -> Confidence:
         """See how the matcher does on phrasings and background that were kept from it."""
-        seen = [np.zeros((0, EVIDENCE), np.float32)]
-        outcomes: list[int] = []
-        for held in self._folds(examples):
-            kept = np.flatnonzero(~held).tolist()
-            asked = np.flatnonzero(held).tolist()
-            model = Model.fit(examples.take(kept))
-            for begin in range(0, len(asked), _BATCH):
-                batch = asked[begin : begin + _BATCH]
-                points = model.space.place(examples.counts.take(batch), examples.dense[batch])
-                judged = model.judge(points)
-                seen.append(evidence(model, [glances[at] for at in batch], judged))
-                guesses = judged.scores[:, :-1].argmax(axis=1)
-                outcomes += [
-                    _outcome(int(examples.labels[at]), int(guess), examples.entries)
-                    for at, guess in zip(batch, guesses, strict=True)
-                ]
-        tilt = PLAIN if _has_many(_turns(self.phrasings_)) else FEW_PHRASINGS
-        return Confidence.learn(np.concatenate(seen), outcomes, tilt)
+        held = self._held_back(examples)
+        if held is None:
+            return Confidence.default()
+        model = Model.fit(examples.take(np.flatnonzero(~held).tolist()))
+        asked = np.flatnonzero(held).tolist()
+        seen, outcomes = [], []
+        for begin in range(0, len(asked), _BATCH):
+            batch = asked[begin : begin + _BATCH]
+            points = model.space.place(examples.counts.take(batch), examples.dense[batch])
+            judged = model.judge(points)
+            seen.append(evidence(model, [glances[at] for at in batch], judged))
+            guesses = judged.scores[:, :-1].argmax(axis=1)
+            outcomes += [
+                _outcome(int(examples.labels[at]), int(guess), examples.entries)
+                for at, guess in zip(batch, guesses, strict=True)
+            ]
+        return Confidence.learn(np.concatenate(seen), outcomes)
 
-    def _folds(self, examples: Examples) -> Iterator[NDArray[np.bool_]]:
-        """Which examples to hold back, each time; every entry keeps some."""
+    def _held_back(self, examples: Examples) -> NDArray[np.bool_] | None:
+        """A quarter of the phrasings and of the background; None where phrasings are few."""
         turns = _turns(self.phrasings_)
-        if not turns or max(turns) == 0:
-            return
-        parts, folds = (4, 1) if _has_many(turns) else (2, 2)
-        never = [-1] * examples.answers
+        if len(turns) < _MANY * sum(turn == 0 for turn in turns) or not turns:
+            return None
+        never = [-1] * examples.hints
         outside = range(len(examples.labels) - examples.background_from)
         order = np.array([*turns, *never, *outside])
-        for fold in range(folds):
-            yield (order >= 0) & (order % parts == fold)
+        return np.asarray((order >= 0) & (order % _PARTS == 0))
 
     is_patchy = True  # after a change, learning anew is always worth while
 
@@ -337,10 +330,6 @@ def _turns(phrasings: Sequence[Phrasing]) -> list[int]:
         turns.append(counts.get(place, 0))
         counts[place] = turns[-1] + 1
     return turns
-
-
-def _has_many(turns: Sequence[int]) -> bool:
-    return len(turns) >= _MANY * sum(turn == 0 for turn in turns)
 
 
 def _ranking(

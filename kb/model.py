@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kb.logistic import fit_logistic
@@ -18,14 +19,14 @@ from kb.reading import CONCEPT
 from kb.store import Arrays
 from kb.vectors import Counts, Floats, Ints, Points, Postings, Space, Vocabulary
 
-C = 20.0
-ANSWER_WEIGHT = 0.4  # an answer tells of its entry, less surely than a phrasing does
+C = 60.0
+HINT_WEIGHT = 0.4  # an answer or a key tells of its entry, less surely than a phrasing does
 _DENSE = 5_000  # examples up to which the kernel matrix is held in memory (100 MB)
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Counted texts with the number of their entry: phrasings, then answers, then background.
+    """Counted texts with the number of their entry: phrasings, then hints, then background.
 
     Background belongs to the number after the last entry.
     """
@@ -35,25 +36,25 @@ class Examples:
     dense: Floats
     labels: Ints
     phrasings: int
-    answers: int
+    hints: int
     entries: int
 
     @property
     def background_from(self) -> int:
-        return self.phrasings + self.answers
+        return self.phrasings + self.hints
 
     def take(self, rows: Sequence[int]) -> "Examples":
         """Only these rows (ascending)."""
         chosen = np.asarray(rows)
         phrasings = int((chosen < self.phrasings).sum())
-        answers = int((chosen < self.background_from).sum()) - phrasings
+        hints = int((chosen < self.background_from).sum()) - phrasings
         return Examples(
             self.vocabulary,
             self.counts.take(rows),
             self.dense[chosen],
             self.labels[chosen],
             phrasings,
-            answers,
+            hints,
             self.entries,
         )
 
@@ -82,7 +83,7 @@ class Model:
         coefficients: Floats,
         phrasings: int,
     ) -> None:
-        """The first `phrasings` rows are phrasings by entry, then come answers and background."""
+        """The first `phrasings` rows are phrasings by entry, then come hints and background."""
         _one_thread()
         self.space = space
         self.postings = postings
@@ -109,7 +110,7 @@ class Model:
         points = space.place(examples.counts, examples.dense)
         rows = points.matrix(len(space))
         weights = np.ones(len(examples.labels), np.float32)
-        weights[examples.phrasings : examples.background_from] = ANSWER_WEIGHT
+        weights[examples.phrasings : examples.background_from] = HINT_WEIGHT
         coefficients = fit_logistic(
             _product(rows, points.dense),
             examples.labels,
@@ -178,6 +179,13 @@ class Model:
             nearest,
             background.max(axis=1, initial=0.0),
         )
+
+    def nearest_hint(self, judged: Judgements, entries: NDArray[np.intp]) -> Floats:
+        """For each question and an entry, the likeness of the entry's nearest hint."""
+        hints = slice(self.phrasings, self.background_from)
+        own = self.labels[hints] == entries[:, None]
+        likeness = np.where(own, judged.likeness[:, hints], np.float32(0.0))
+        return np.asarray(likeness.max(axis=1, initial=0.0), np.float32)
 
     def concept_share(self, concepts: Sequence[str], entry: int) -> float:
         """The share of a question's concepts, by rarity, that an entry's examples hold too."""

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from kb.logistic import fit_logistic
 from kb.meaning import Meaning
-from kb.model import ANSWER_WEIGHT, C, Model
+from kb.model import HINT_WEIGHT, C, Model
 from kb.reading import Reading
 from kb.vectors import Floats, Ints, Points, Postings, Space
 
@@ -24,16 +24,16 @@ _GONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """The phrasings and answers of one entry that is new, or that replaces an old one."""
+    """The phrasings and hints of one entry that is new, or that replaces an old one."""
 
     entry: int  # its number after the change
     phrasings: Sequence[Reading]
-    answers: Sequence[Reading] = ()
+    hints: Sequence[Reading] = ()
 
     @property
     def readings(self) -> tuple[Reading, ...]:
-        """All its texts, the answers last."""
-        return (*self.phrasings, *self.answers)
+        """All its texts, the hints last."""
+        return (*self.phrasings, *self.hints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class _Change:
 
     entries: Ints  # per entry after the change, and at last none: its number before; _GONE: fresh
     labels: Ints  # per example, its entry after the change; _GONE: it has none
-    kinds: Ints  # per example, 0 for a phrasing, 1 for an answer, 2 for background
+    kinds: Ints  # per example, 0 for a phrasing, 1 for a hint, 2 for background
 
     @classmethod
     def of(cls, model: Model, numbering: Sequence[int], additions: Sequence[Addition]) -> "_Change":
@@ -74,7 +74,7 @@ class _Change:
         for one in additions:
             labels.append(np.full(len(one.readings), one.entry, np.int32))
             kinds.append(
-                np.repeat(np.array([0, 1], np.int32), [len(one.phrasings), len(one.answers)])
+                np.repeat(np.array([0, 1], np.int32), [len(one.phrasings), len(one.hints)])
             )
         return cls(before, np.concatenate(labels), np.concatenate(kinds))
 
@@ -187,7 +187,7 @@ def _learned(model: Model, change: _Change, points: Points, width: int) -> tuple
         change.labels[some],
         len(change.entries),
         c=C,
-        weights=np.where(change.kinds[some] == 1, ANSWER_WEIGHT, 1.0).astype(np.float32),
+        weights=np.where(change.kinds[some] == 1, HINT_WEIGHT, 1.0).astype(np.float32),
         offset=offset,
     )
 

@@ -1,6 +1,6 @@
 """One pass over a text: its words, characters, concepts and sounds, as countable features."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
@@ -14,8 +14,9 @@ from kb.wordlists import replacements
 from kb.words import families, is_han, pieces, stem, tokens
 
 # The kinds of feature. Each is counted apart, because each is weighed apart.
-WORD = "w"  # stems of Latin words without marks, alone and in pairs
-PIECE = "p"  # 2 to 4 letters within such a word
+WORD = "w"  # stems of Latin words without marks, alone and in pairs, near each other
+FAMILY = "f"  # families of everyday English words that stand for each other
+PIECE = "p"  # 3 or 4 letters within such a word
 MARKED_WORD = "W"  # Vietnamese words with their marks
 MARKED_PIECE = "P"
 HAN = "h"  # one or two Chinese characters
@@ -124,19 +125,28 @@ def _count_latin(reading: Reading) -> None:
         return
     stems = [stem(word) for word in reading.folded]
     _put(reading, WORD, stems)
-    _put(reading, WORD, (f"{a} {b}" for a, b in pairwise(stems)))
+    _put(reading, WORD, _pairs(stems))
     if reading.latin_language == "en" and not reading.is_pinyin:
-        _put(reading, WORD, (name for word in stems for name in families().get(word, ())))
+        _put(reading, FAMILY, (name for word in stems for name in families().get(word, ())))
     for word in reading.folded:
         _put(reading, PIECE, pieces(word))
     if reading.latin != reading.folded:
         _put(reading, MARKED_WORD, reading.latin)
-        _put(reading, MARKED_WORD, (f"{a} {b}" for a, b in pairwise(reading.latin)))
+        _put(reading, MARKED_WORD, _pairs(reading.latin))
         for word in reading.latin:
             _put(reading, MARKED_PIECE, pieces(word))
     elif reading.is_pinyin:
         spelt = reading.spelt
         _put(reading, SOUND, (f"{a} {b}" for a, b in pairwise(spelt)))
+
+
+def _pairs(words: list[str]) -> Iterator[str]:
+    """Neighbours, the text's edges among them; and words with one or two others between."""
+    for a, b in pairwise(("", *words, "")):
+        yield f"{a} {b}"
+    for gap in (2, 3):
+        for a, b in zip(words, words[gap:], strict=False):
+            yield f"{a}_{b}"
 
 
 def _count_han(reading: Reading) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from kb.background import shipped_background
-from kb.entries import EntryData, answers, phrasings
+from kb.entries import EntryData, hints, phrasings
 from kb.library import export_entries
 from kb.meaning import Meaning, SentenceMeaning
 from kb.models import SentenceVector
@@ -53,7 +53,7 @@ def remember(
 def _texts(entries: Iterable[EntryData]) -> list[str]:
     """Every text that is learned from, as it is read, each once."""
     known = tuple(entries)
-    own = (text.text for text in (*phrasings(known), *answers(known)))
+    own = (text.text for text in (*phrasings(known), *hints(known)))
     outside = (question.text for question in shipped_background())
     return [text for text in dict.fromkeys(map(essence, (*own, *outside))) if text]
 

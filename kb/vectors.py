@@ -19,6 +19,7 @@ from scipy import sparse
 from kb.reading import (
     CONCEPT,
     CUE,
+    FAMILY,
     HAN,
     MARKED_PIECE,
     MARKED_WORD,
@@ -28,11 +29,14 @@ from kb.reading import (
     Reading,
 )
 
-KINDS = (WORD, PIECE, MARKED_WORD, MARKED_PIECE, HAN, SOUND, CONCEPT, CUE)
-_WORD, _PIECE, _MARKED_WORD, _MARKED_PIECE, _HAN, _SOUND, _CONCEPT, _CUE = range(len(KINDS))
+KINDS = (WORD, PIECE, MARKED_WORD, MARKED_PIECE, HAN, SOUND, CONCEPT, CUE, FAMILY)
+_WORD, _PIECE, _MARKED_WORD, _MARKED_PIECE, _HAN, _SOUND, _CONCEPT, _CUE, _FAMILY = range(
+    len(KINDS)
+)
 _PLACE = {kind: place for place, kind in enumerate(KINDS)}
 _STRIKING = 4.0  # the length of the cues of a text that shows several
 _TELLING = 15.0  # the length of the concepts of a text that is rich in them
+_KINDRED = 8.0  # the length of the families of a text that names several
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
@@ -41,11 +45,12 @@ Ints = NDArray[np.int32]
 class Weights:
     """How much each view and kind of feature counts; chosen by cross-validation."""
 
-    word: float = 0.3  # words against pieces, within the surface
+    word: float = 0.4  # words against pieces, within the surface
     marked: float = 0.5  # the view with marks, where there are any
     concept: float = 0.5
     sound: float = 0.05
     cue: float = 0.3
+    family: float = 0.3
 
 
 WEIGHTS = Weights()
@@ -218,6 +223,7 @@ def _scales(squares: NDArray[np.float64], weights: Weights) -> NDArray[np.float6
     # A text full of telling concepts is compared by them; one that holds a single everyday
     # concept is not. Likewise for signs.
     scales[:, _CONCEPT] = weights.concept / np.maximum(squares[:, _CONCEPT], _TELLING**2)
+    scales[:, _FAMILY] = weights.family / np.maximum(squares[:, _FAMILY], _KINDRED**2)
     scales[:, _CUE] = weights.cue / np.maximum(squares[:, _CUE], _STRIKING**2)
     return scales
 

@@ -45,9 +45,9 @@ def families() -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=32_768)
 def pieces(word: str) -> tuple[str, ...]:
-    """The runs of 2 to 4 letters of a word, with its edges marked by spaces."""
+    """The runs of 3 and 4 letters of a word, with its edges marked by spaces."""
     padded = f" {word[:_MAX_WORD]} "
-    sizes = range(2, min(4, len(padded)) + 1)
+    sizes = range(3, min(4, len(padded)) + 1)
     return tuple(
         padded[start : start + size] for size in sizes for start in range(len(padded) - size + 1)
     )

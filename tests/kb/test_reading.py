@@ -164,3 +164,17 @@ def test_spacing_case_and_width_change_nothing(starter, text, space):
 @settings(max_examples=10, deadline=None)
 def test_traditional_characters_get_the_same_answer(starter, text):
     assert starter.ask(to_traditional(text)) == starter.ask(text)
+
+
+def test_words_are_counted_beside_their_neighbours_and_the_texts_edges():
+    counted = read("where can i print", shipped_index()).counts["w"]
+
+    assert {" where", "where can", "where_i", "where_print", "print "} <= counted.keys()
+
+
+def test_words_that_stand_for_each_other_share_a_family_apart_from_the_words():
+    stop = read("stop it", shipped_index()).counts
+    cancel = read("cancel it", shipped_index()).counts
+
+    assert stop["f"].keys() & cancel["f"].keys()
+    assert not {name for name in stop["w"] if name.startswith("~")}
