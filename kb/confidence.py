@@ -23,7 +23,7 @@ _AIM = 0.9 * MAX_WRONG  # what thresholds aim at: patrons are harder than held-o
 _HIGHEST = 0.95
 _LEAD = 5.0  # odds of e^5 are as good as any
 _FEW = 40  # held-out questions below which the figures are not worth learning from
-_HAN_LENGTH = {"zh": 2.5, "en": 1.0, "vi": 1.0}  # one character says as much as 2.5 letters
+_HAN_LETTERS = 2.5  # one character says as much
 _OUTSIDE = 0.2  # the share of patrons' questions that no entry answers
 NAMES = (
     "odds",
@@ -42,6 +42,11 @@ NAMES = (
     "vietnamese",
 )
 EVIDENCE = len(NAMES)
+
+
+def length(text: str, lang: str) -> float:
+    """How long a text is, in letters; a Chinese character says as much as several."""
+    return len(text) * (_HAN_LETTERS if lang == "zh" else 1.0)
 
 
 def evidence(model: Model, glances: Sequence[Glance], judged: Judgements) -> Floats:
@@ -69,7 +74,7 @@ def evidence(model: Model, glances: Sequence[Glance], judged: Judgements) -> Flo
         concepts,
         [min(6, len(glance.concepts)) / 6 for glance in glances],
         [glance.cues for glance in glances],
-        [log(_HAN_LENGTH[glance.lang] * len(glance.text) + 1) for glance in glances],
+        [log(length(glance.text, glance.lang) + 1) for glance in glances],
         [glance.lang == "zh" for glance in glances],
         [glance.lang == "vi" for glance in glances],
     )

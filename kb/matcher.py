@@ -22,6 +22,7 @@ from kb.confidence import (
     WRONG,
     Confidence,
     evidence,
+    length,
 )
 from kb.entries import Concept, Phrasing
 from kb.explanation import Explanation, Reason
@@ -39,6 +40,7 @@ from kb.wordlists import wordlist
 _SHOWN_FEATURES = 8
 _BATCH = 2_000  # held-out questions that are compared at a time
 _ELLIPTICAL = 80  # characters up to which a message may lean on what was said before
+_SHORT = 20.0  # letters, or as much in characters, up to which it may lean with all its weight
 _CONTEXT_WEIGHTS = {"patron": 0.6, "bot": 0.18}
 _MANY = 12  # phrasings of an entry in a language from which a part of them tells enough
 _PARTS = 4
@@ -224,8 +226,8 @@ class Matcher:
         judged = self.model_.judge(self._locate([reading]))
         ranking = self._ranking(reading, judged)
         if context and ranking.top < self.thresholds_.sure and len(reading.text) <= _ELLIPTICAL:
-            doubt = 1.0 - max(ranking.top, ranking.p_none)
-            reading, judged = self._in_context(reading, context, doubt)
+            leaning = _leaning(reading, ranking)
+            reading, judged = self._in_context(reading, context, leaning)
             ranking = self._ranking(reading, judged)
         return ranking, reading, judged
 
@@ -240,18 +242,14 @@ class Matcher:
         return _ranking(self.entries_, judged.scores[0, :-1], outcome, self.limit)
 
     def _in_context(
-        self, reading: Reading, context: Sequence[tuple[str, str]], doubt: float
+        self, reading: Reading, context: Sequence[tuple[str, str]], leaning: float
     ) -> tuple[Reading, Judgements]:
-        """The question together with what was said last: "and on Sunday?" alone says little.
-
-        The less `doubt` the question leaves by itself, the less counts what was said before:
-        neither a question that an entry answers is a follow-up, nor one that clearly none does.
-        """
+        """The question together with what was said last, as far as it leans on that."""
         last = dict(context)  # the last turn of each
         roles = [role for role in _CONTEXT_WEIGHTS if role in last]
         said = [read(last[role], self.concepts, self.spelling_) for role in roles]
         points = self._locate([reading, *said])
-        shares = (_CONTEXT_WEIGHTS[role] * doubt for role in roles)
+        shares = (_CONTEXT_WEIGHTS[role] * leaning for role in roles)
         whole = blend(points, [1.0, *shares])
         concepts = set(reading.concepts)
         if "patron" in last:
@@ -313,6 +311,16 @@ class Matcher:
             likeness = round(float(judged.likeness[0, best]), 4)
             found.append((candidate.entry, self.phrasings_[best].text, likeness))
         return tuple(found)
+
+
+def _leaning(reading: Reading, ranking: Ranking) -> float:
+    """How far a question leans on what was said before: "and on Sunday?" alone says little.
+
+    Neither a question that an entry answers is a follow-up, nor one that clearly none does, nor
+    one that says a lot.
+    """
+    doubt = 1.0 - max(ranking.top, ranking.p_none)
+    return doubt * min(1.0, _SHORT / max(1.0, length(reading.text, reading.lang)))
 
 
 def _outcome(label: int, guess: int, entries: int) -> int:

@@ -31,7 +31,7 @@ def test_a_whole_new_question_is_not_pulled_back(starter):
 @pytest.mark.parametrize(
     ("before", "text"),
     [
-        ("怎么续借图书？", "可以带宠物吗"),
+        ("怎么续借图书？", "附近哪家火锅好吃"),
         ("How do I renew a book?", "what will the weather be like tomorrow"),
         ("How do I renew a book?", "do you know a good restaurant in town"),
     ],
