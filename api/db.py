@@ -152,9 +152,9 @@ def _refuse_unkeepable(
     SQLite would keep a NUL; a library that grows to PostgreSQL could not take it along.
     """
     for values in parameters if isinstance(parameters, list) else (parameters,):
-        for value in values.values() if isinstance(values, dict) else values:
-            if isinstance(value, str) and not _is_keepable(value):
-                raise Unkeepable
+        given = values.values() if isinstance(values, dict) else values
+        if not _is_keepable("".join([value for value in given if isinstance(value, str)])):
+            raise Unkeepable
 
 
 def _json(content: Any) -> str:

@@ -1,6 +1,7 @@
 """Signing in, roles, forms; the attacks of RELIABILITY.md 14-16 in small."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import pytest
@@ -11,8 +12,9 @@ from starlette.testclient import TestClient
 
 from api.auth import StaffMember, cookie_name, require, safe_next
 from api.db import Database
+from api.libraries import add_library
 from api.models import Role, Staff, StaffSession
-from api.staff import disable, make_password_link, staff_by_email
+from api.staff import Trying, add_staff, disable, make_password_link, may_try, staff_by_email
 from api.state import State
 from tests.api.conftest import PASSWORD, Libraries, SignIn, csrf_of, post_form
 from tests.conftest import StandingClock
@@ -274,6 +276,34 @@ def test_ten_guesses_in_fifteen_minutes_and_no_more_from_wherever(
     ]
 
     assert answers == [403] * 10 + [429] * 2
+
+
+def test_guesses_sent_at_once_are_counted_one_after_the_other(
+    each_database: Database, clock: StandingClock
+) -> None:
+    with each_database.transaction() as session:
+        library = add_library(session, "west", name="W", timezone="Asia/Shanghai", now=clock())
+        add_staff(
+            session,
+            "manager@west",
+            name="M",
+            role=Role.MANAGER,
+            library_id=library.id,
+            now=clock(),
+        )
+
+    def tries(number: int) -> bool:
+        trying = Trying("account", f"network {number}", is_known=False)
+        with each_database.transaction() as session:
+            return may_try(session, "Manager@west", trying, now=clock())
+
+    with ThreadPoolExecutor(16) as pool:
+        allowed = list(pool.map(tries, range(48)))
+
+    assert sum(allowed) == 10
+    with each_database.transaction() as session:
+        own = Trying("account", "browser", is_known=True)
+        assert may_try(session, "manager@west", own, now=clock())
 
 
 def test_a_customers_many_addresses_are_one_place(app: FastAPI, libraries: Libraries) -> None:

@@ -63,7 +63,7 @@ def arrived(event: Json, oa_id: str | None) -> tuple[Arrived, ...]:
     return tuple(
         Arrived(None, number, at, seen=_NEWS[name])
         for number in numbers
-        if isinstance(number, str) and 0 < len(number) <= MAX_IDENTIFIER
+        if isinstance(number, str) and number.isprintable() and 0 < len(number) <= MAX_IDENTIFIER
     )
 
 

@@ -102,7 +102,7 @@ def test_following_and_leaving_are_heard_once_each(desk, patron):
         ("user_seen_message", {"msg_ids": ["a1", "a2"]}, [("a1", True), ("a2", True)]),
         ("user_seen_message", {"msg_id": "a1"}, [("a1", True)]),
         ("user_seen_message", {"msg_ids": "a1"}, []),
-        ("user_seen_message", {"msg_ids": [None, "", "a" * 999, "a2"]}, [("a2", True)]),
+        ("user_seen_message", {"msg_ids": [None, "", "a\0", "a" * 999, "a2"]}, [("a2", True)]),
         ("user_received_message", {}, []),
     ],
 )
