@@ -40,7 +40,7 @@ INSERT INTO consultation (id, library_id, key, opened_at, opened_channel, clock_
   feedback_at, feedback_by, answered_at, answered_by, feedback_micros, answered_micros,
   last_feedback_at, last_reply_at, waiting_since, withdrawn_at, excluded_at, excluded_reason,
   excluded_late, reclassified_late, topic, language, urgent, directional, title, last_event_at,
-  next_day_due_at, reopen_count, fold_version)
+  next_day_due_at, reopen_count, plain, fold_version)
 SELECT i, library, 'c' || i, received, channel, false, received, channel,
   CASE WHEN excluded IS NOT NULL THEN 'excluded' WHEN withdrawn IS NOT NULL THEN 'withdrawn'
     WHEN handed AND answered IS NULL THEN 'waiting' ELSE 'answered' END,
@@ -59,7 +59,7 @@ SELECT i, library, 'c' || i, received, channel, false, received, channel,
   greatest(received, bot, feedback, answered, withdrawn, excluded),
   (date_trunc('day', received AT TIME ZONE 'Asia/Shanghai') + interval '41 hours')
     AT TIME ZONE 'Asia/Shanghai',
-  0, 1
+  0, true, 1
 FROM (
   SELECT *,
     CASE WHEN luck[1] < 0.6 THEN received + interval '1 second' END AS bot,
@@ -305,7 +305,8 @@ def main() -> None:
     parser.add_argument("--libraries", type=int, default=42)
     parser.add_argument("--days", type=int, default=1_060)
     arguments = parser.parse_args()
-    engine = create_engine(arguments.url)
+    # Prepared at once, as statements of a connection that is in use for long are: both sides'.
+    engine = create_engine(arguments.url, connect_args={"prepare_threshold": 0})
     if arguments.build:
         build(engine, count=arguments.count, libraries=arguments.libraries, days=arguments.days)
     if arguments.build or arguments.roll:

@@ -6,12 +6,25 @@ The same questions as `tracker.figures` puts to each consultation, asked of the 
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, null, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from tracker.clock import day_bounds, zone
+from tracker.columns import UtcDateTime
 from tracker.figures import (
     ANSWERED,
     DAY_MICROS,
@@ -31,6 +44,26 @@ C = Consultation
 UNANSWERED = and_(
     C.excluded_at.is_(None), C.handed_over, C.feedback_at.is_(None), C.withdrawn_at.is_(None)
 )
+
+
+Moment = datetime | BindParameter[datetime]
+
+
+class Moments(NamedTuple):
+    """The instant asked about, and those that decide what has matured by then."""
+
+    at: Moment
+    a_day_ago: Moment
+    two_days_ago: Moment
+    three_days_ago: Moment
+
+    @classmethod
+    def of(cls, at: datetime) -> "Moments":
+        return cls(at, at - DAY, at - INCLUSIVE_MATURITY, at - DEFLECTION_MATURITY)
+
+
+# Filled in where the statement is executed: its many columns are built once.
+_ASKED = Moments(*[bindparam(name, type_=UtcDateTime()) for name in Moments._fields])
 
 
 class Question(NamedTuple):
@@ -56,40 +89,40 @@ def counts(
     nothing happened after `at`. `inside` is the period, and the libraries have one time zone.
     Of `days`, in order, each row's `day` is one.
     """
-    sqlite = session.connection().dialect.name == "sqlite"
+    columns = _columns(sqlite=session.connection().dialect.name == "sqlite")
+    place = _place(libraries, days)
+    query = (
+        select(C.library_id, C.channel, place.label("place"), *columns.values())
+        .where(C.library_id.in_([item.id for item in libraries]), inside, *standing(at))
+        .group_by(C.library_id, C.channel, *(["place"] if days else []))
+    )
+    names = ("library_id", "channel", "place", *columns)
+    for row in session.execute(query, Moments.of(at)._asdict()):
+        found = dict(zip(names, row, strict=True))
+        found["day"] = days[found.pop("place")] if days else None
+        yield found
+
+
+@cache
+def _columns(*, sqlite: bool) -> Mapping[str, ColumnElement[Any]]:
+    """What is counted, by name."""
     counted = C.excluded_at.is_(None)
-    handed = and_(counted, C.handed_over)
     columns: dict[str, ColumnElement[Any]] = {
         "received": func.count(),
         "excluded": _many(C.excluded_at.is_not(None)),
         "excluded_late": _many(and_(C.excluded_at.is_not(None), C.excluded_late)),
         "withdrawn": _many(and_(counted, C.withdrawn_at.is_not(None))),
         "directional": _many(and_(counted, C.directional)),
-        "handed_over": _many(handed),
+        "handed_over": _many(and_(counted, C.handed_over)),
         "bot_only": _many(and_(counted, C.handed_over.is_(False))),
     }
-    columns |= _rates(at, sqlite=sqlite)
-    columns |= _backlog(at)
-    columns |= _deflection(at, counted)
-    place = _place(libraries, days)
-    query = (
-        select(
-            C.library_id,
-            C.channel,
-            place.label("place"),
-            *[column.label(name) for name, column in columns.items()],
-        )
-        .where(C.library_id.in_([item.id for item in libraries]), inside, *standing(at))
-        .group_by(C.library_id, C.channel, *(["place"] if days else []))
-    )
-    names = ("library_id", "channel", "place", *columns)
-    for row in session.execute(query):
-        found = dict(zip(names, row, strict=True))
-        found["day"] = days[found.pop("place")] if days else None
-        yield found
+    columns |= _rates(_ASKED, sqlite=sqlite)
+    columns |= _backlog(_ASKED)
+    columns |= _deflection(_ASKED, counted)
+    return {name: column.label(name) for name, column in columns.items()}
 
 
-def questions(at: datetime, *, sqlite: bool) -> Mapping[str, Question]:
+def questions(asked: Moments, *, sqlite: bool) -> Mapping[str, Question]:
     """What each rate asks, as `figures.judge` decides it."""
     counted = C.excluded_at.is_(None)
     handed = and_(counted, C.handed_over)
@@ -97,35 +130,35 @@ def questions(at: datetime, *, sqlite: bool) -> Mapping[str, Question]:
     return {
         INCLUSIVE: Question(
             counted,
-            C.received_at <= at - INCLUSIVE_MATURITY,
+            C.received_at <= asked.two_days_ago,
             or_(_in_a_day(C.feedback_micros), by_bot),
             or_(C.feedback_at.is_not(None), C.bot_at.is_not(None)),
         ),
         ANSWERED: Question(
             handed,
-            C.received_at <= at - DAY,
+            C.received_at <= asked.a_day_ago,
             _in_a_day(C.answered_micros),
             C.answered_at.is_not(None),
         ),
         RESPONDED: Question(
             handed,
-            C.received_at <= at - DAY,
+            C.received_at <= asked.a_day_ago,
             _in_a_day(C.feedback_micros),
             C.feedback_at.is_not(None),
         ),
         NEXT_DAY: Question(
             and_(handed, C.next_day_due_at.is_not(None)),
-            C.next_day_due_at < at,
+            C.next_day_due_at < asked.at,
             C.feedback_at.between(C.received_at, C.next_day_due_at),
             C.feedback_at.is_not(None),
         ),
     }
 
 
-def _rates(at: datetime, *, sqlite: bool) -> dict[str, ColumnElement[Any]]:
+def _rates(moments: Moments, *, sqlite: bool) -> dict[str, ColumnElement[Any]]:
     """Of each rate, what `RateCount` counts."""
     columns: dict[str, ColumnElement[Any]] = {}
-    for name, asked in questions(at, sqlite=sqlite).items():
+    for name, asked in questions(moments, sqlite=sqlite).items():
         met = func.coalesce(asked.in_time, False)
         young = and_(asked.who, ~asked.matured)
         columns[f"{name}/within"] = _many(and_(asked.who, asked.matured, met))
@@ -136,16 +169,16 @@ def _rates(at: datetime, *, sqlite: bool) -> dict[str, ColumnElement[Any]]:
     return columns
 
 
-def _backlog(at: datetime) -> dict[str, ColumnElement[Any]]:
+def _backlog(asked: Moments) -> dict[str, ColumnElement[Any]]:
     return {
         "waiting": _many(UNANSWERED),
-        "overdue": _many(and_(UNANSWERED, C.received_at < at - DAY)),
+        "overdue": _many(and_(UNANSWERED, C.received_at < asked.a_day_ago)),
         "oldest_waiting_at": func.min(case((UNANSWERED, C.received_at))),
     }
 
 
-def _deflection(at: datetime, counted: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
-    old = and_(counted, C.bot_first, deflection_matured(at))
+def _deflection(asked: Moments, counted: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
+    old = and_(counted, C.bot_first, deflection_matured(asked))
     bots = and_(old, C.handed_over.is_(False))
     return {
         "bot_first": _many(old),
@@ -155,9 +188,9 @@ def _deflection(at: datetime, counted: ColumnElement[bool]) -> dict[str, ColumnE
     }
 
 
-def deflection_matured(at: datetime) -> ColumnElement[bool]:
+def deflection_matured(asked: Moments) -> ColumnElement[bool]:
     """Whether three days have shown what became of a bot's answer."""
-    old: ColumnElement[bool] = C.received_at <= at - DEFLECTION_MATURITY
+    old: ColumnElement[bool] = C.received_at <= asked.three_days_ago
     return old
 
 

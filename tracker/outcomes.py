@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, case, func, literal, not_, or_, sele
 from sqlalchemy.orm import Session
 
 from tracker import counting
-from tracker.counting import UNANSWERED, C, later
+from tracker.counting import UNANSWERED, C, Moments, later
 from tracker.figures import (
     ABANDONED,
     CONFIRMED,
@@ -41,6 +41,7 @@ BACKLOG = "backlog"
 CLOSED_UNANSWERED = "closed_unanswered"
 READ_LEVELS = range(1, 7)
 MISSES_FIRST = {MISSED: 0, "overdue": 0, PENDING_LATE: 1, PENDING_OPEN: 2, PENDING_IN_TIME: 3}
+# The other outcomes come after these.
 GROUPS: Mapping[str, frozenset[str]] = {
     "pending": PENDING,
     "matured": frozenset({WITHIN, MISSED}),
@@ -60,6 +61,31 @@ class Listed(NamedTuple):
     outcome: str
 
 
+class Of(NamedTuple):
+    """Of whom: those that count, of a topic ("" for none), or first answered by somebody."""
+
+    topic: str | None = None
+    by: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """For the database."""
+        found: list[ColumnElement[bool]] = []
+        if self.topic is not None:
+            found += [C.excluded_at.is_(None), func.coalesce(C.topic, "") == self.topic]
+        if self.by is not None:
+            found += [C.excluded_at.is_(None), C.feedback_by == self.by]
+        return found
+
+    def fits(self, item: Case) -> bool:
+        """For one at a time."""
+        return (self.topic is None or (item.counts and (item.topic or "") == self.topic)) and (
+            self.by is None or (item.counts and item.feedback_by == self.by)
+        )
+
+
+EVERYBODY = Of()
+
+
 def is_asked_for(outcome: str, wanted: str | None) -> bool:
     """Whether an outcome is the wanted one or belongs to the wanted group; None wants all."""
     return wanted is None or outcome == wanted or outcome in GROUPS.get(wanted, ())
@@ -74,39 +100,41 @@ def listed(
     end: date | None = None,
     at: datetime,
     channel: str | None = None,
-    topic: str | None = None,
-    by: str | None = None,
+    of: Of = EVERYBODY,
+    outcome: str | None = None,
+    limit: int | None = None,
 ) -> list[Listed]:
     """The consultations that a figure counts, misses first, then in the order of receipt.
 
-    Of `topic` ("" for none) or with a first feedback `by` somebody, if asked, those that count.
-    Raises ValueError for an unknown figure.
+    `outcome` is one or a group of them, `limit` how many of the first are wanted. Raises
+    ValueError for an unknown figure.
     """
     rules = _rules(session, figure, at)
-    outcome = case(*[(condition, literal(name)) for name, condition in rules.items()])
-    query = select(C.id, C.key, C.received_at, outcome).where(
-        *_standing(library, start, end, at, channel), or_(*rules.values())
+    wanted = {name: rule for name, rule in rules.items() if is_asked_for(name, outcome)}
+    if not wanted:
+        return []
+    named = case(*[(rule, literal(name)) for name, rule in wanted.items()])
+    query = select(C.id, C.key, C.received_at, named).where(
+        *_standing(library, start, end, at, channel), *of.conditions(), or_(*wanted.values())
     )
-    if topic is not None:
-        query = query.where(C.excluded_at.is_(None), func.coalesce(C.topic, "") == topic)
-    if by is not None:
-        query = query.where(C.excluded_at.is_(None), C.feedback_by == by)
+    if limit is not None:
+        place = case(*[(rule, literal(_place(name))) for name, rule in wanted.items()])
+        query = query.order_by(place, C.received_at, C.key).limit(limit)
     found = [Listed._make(row) for row in session.execute(query)]
     for item, facts in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
-        asked = (topic is None or (item.counts and (item.topic or "") == topic)) and (
-            by is None or (item.counts and item.feedback_by == by)
-        )
-        verdict = outcome_of(item, facts, figure, at) if asked else None
-        if verdict is not None:
+        verdict = outcome_of(item, facts, figure, at) if of.fits(item) else None
+        if verdict is not None and is_asked_for(verdict, outcome):
             found.append(Listed(item.id, item.key, item.received_at, verdict))
-    return in_order(found)
+    return in_order(found)[:limit]
 
 
 def in_order(found: list[Listed]) -> list[Listed]:
     """Misses first, then what may still become one, then by receipt."""
-    return sorted(
-        found, key=lambda item: (MISSES_FIRST.get(item.outcome, 4), item.received_at, item.key)
-    )
+    return sorted(found, key=lambda item: (_place(item.outcome), item.received_at, item.key))
+
+
+def _place(outcome: str) -> int:
+    return MISSES_FIRST.get(outcome, len(MISSES_FIRST))
 
 
 def counted(
@@ -118,6 +146,7 @@ def counted(
     end: date | None = None,
     at: datetime,
     channel: str | None = None,
+    of: Of = EVERYBODY,
 ) -> dict[str, Counter[str]]:
     """How many consultations have which outcome, of several figures in one statement."""
     names, columns = [], []
@@ -126,13 +155,13 @@ def counted(
             names.append((figure, outcome))
             columns.append(func.count().filter(condition))
     found: dict[str, Counter[str]] = {figure: Counter() for figure in figures}
-    query = select(*columns).where(*_standing(library, start, end, at, channel))
+    query = select(*columns).where(*_standing(library, start, end, at, channel), *of.conditions())
     if len(figures) == 1:  # an index may hold just what this one counts
         query = query.where(or_(*_rules(session, figures[0], at).values()))
     for (figure, outcome), count in zip(names, session.execute(query).one(), strict=True):
         found[figure][outcome] += count
     for item, facts in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
-        for figure in figures:
+        for figure in figures if of.fits(item) else ():
             verdict = outcome_of(item, facts, figure, at)
             if verdict is not None:
                 found[figure][verdict] += 1
@@ -157,7 +186,7 @@ def _rules(session: Session, figure: str, at: datetime) -> Mapping[str, ColumnEl
         return _rate_rules(figure, at, sqlite=sqlite)
     counts = C.excluded_at.is_(None)
     if figure == "deflection":
-        old = and_(counts, C.bot_first, counting.deflection_matured(at))
+        old = and_(counts, C.bot_first, counting.deflection_matured(Moments.of(at)))
         return {
             CONFIRMED: and_(old, not_(C.handed_over), C.bot_accepted),
             PRESUMED: and_(old, not_(C.handed_over), not_(C.bot_accepted)),
@@ -206,7 +235,7 @@ def _rules(session: Session, figure: str, at: datetime) -> Mapping[str, ColumnEl
 
 
 def _rate_rules(figure: str, at: datetime, *, sqlite: bool) -> Mapping[str, ColumnElement[bool]]:
-    asked = counting.questions(at, sqlite=sqlite)[figure]
+    asked = counting.questions(Moments.of(at), sqlite=sqlite)[figure]
     met = func.coalesce(asked.in_time, False)
     old, young = and_(asked.who, asked.matured), and_(asked.who, not_(asked.matured))
     return {

@@ -7,6 +7,7 @@ Period bounds are inclusive local dates of the library. What happened after `at`
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
@@ -537,14 +538,15 @@ def settled_sums(
     columns: Sequence[str],
 ) -> Iterator[Any]:
     """As `settled_rows`, summed over stretches of days; `day` is the first of each."""
-    named = _summed(columns)
+    named = _summed(tuple(columns))
     for run in _runs(days):
         first = func.min(Rollup.day).label("day")
         query = select(Rollup.channel, first, *named).group_by(Rollup.channel)
         yield from session.execute(_settled(query, library, run, channel=channel))
 
 
-def _summed(columns: Sequence[str] = COUNTED) -> list[ColumnElement[Any]]:
+@cache
+def _summed(columns: tuple[str, ...] = COUNTED) -> list[ColumnElement[Any]]:
     return [
         (func.min if name == OLDEST else func.sum)(getattr(Rollup, name)).label(name)
         for name in columns

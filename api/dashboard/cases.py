@@ -6,7 +6,7 @@ The address says all that chose them, and the page says it in words.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
@@ -21,11 +21,19 @@ from api.dashboard.waiting import AGES, age_of
 from api.errors import BadRequest
 from api.i18n import catalogue
 from api.screens import Screen, reading
-from tracker import outcomes
 from tracker.figures import MISSED, RATES, WITHIN
 from tracker.handling import responses, staffed_cases
 from tracker.models import Consultation
-from tracker.outcomes import BACKLOG, CLOSED_UNANSWERED, Listed, is_asked_for
+from tracker.outcomes import (
+    BACKLOG,
+    CLOSED_UNANSWERED,
+    READ_LEVELS,
+    Listed,
+    Of,
+    counted,
+    is_asked_for,
+    listed,
+)
 
 PAGE = 100
 BATCH = 500  # rows that are named in one statement
@@ -38,7 +46,7 @@ OUTCOMES = {
     "reopened": ("again", "stayed"),
     "acceptance": ("said", "accepted", "rejected", "silent"),
     "resolution": ("closed", "open"),
-    "read": tuple(f"read_{level}" for level in outcomes.READ_LEVELS),
+    "read": tuple(f"read_{level}" for level in READ_LEVELS),
 }
 STANDING = frozenset({BACKLOG, CLOSED_UNANSWERED})  # figures of now, whatever the period
 TONES = {
@@ -74,8 +82,15 @@ class Filters:
         """All but one."""
         return replace(self, **{name: None})
 
+    @property
+    def ask_for_a_time(self) -> bool:
+        """Whether local hours or ages are asked about, which no database knows."""
+        return any(value is not None for value in (self.weekday, self.hour, self.age))
+
     def fit(self, case: Listed, screen: Screen) -> bool:
         """Whether a consultation came at the time that is asked for."""
+        if not self.ask_for_a_time:
+            return True
         local = screen.reader.local(case.received_at)
         return (
             self.weekday in (None, local.isoweekday())
@@ -131,29 +146,32 @@ def case_list(
     with reading(request, caller, section="manage") as (session, screen):
         today = screen.reader.local(screen.now).date()
         selection = chosen(period, today=today)
-        every = [
-            case
-            for case in _cases(session, screen, selection, ask)
-            if ask.filters.fit(case, screen)
-        ]
-        found = [case for case in every if is_asked_for(case.outcome, ask.outcome)]
+        found = _found(session, screen, selection, ask)
+        count = sum(n for name, n in found.counts.items() if is_asked_for(name, ask.outcome))
         context = {
             "page": "cases",
             "heading": _heading(screen, ask.figure),
             "selection": selection,
             "is_now": ask.figure in STANDING,
-            "count": screen.reader.count("manage.cases.count", len(found)),
+            "count": screen.reader.count("manage.cases.count", count),
             "filters": _described(session, screen, selection, ask),
-            "outcomes": _outcomes(every, selection, ask),
-            "cases": shown(session, screen, found[: ask.shown]),
+            "outcomes": _outcomes(found.counts, selection, ask),
+            "cases": shown(session, screen, found.first),
             "more_address": (
-                ask.address(selection, shown=ask.shown + PAGE) if len(found) > ask.shown else None
+                ask.address(selection, shown=ask.shown + PAGE) if count > ask.shown else None
             ),
         }
         return screen.render("manage/cases.html", context)
 
 
-def _cases(session: Session, screen: Screen, selection: Selection, ask: Asked) -> Sequence[Listed]:
+class _Found(NamedTuple):
+    """What the list shows: how many cases have each outcome, and the first of those wanted."""
+
+    counts: Counter[str]
+    first: Sequence[Listed]
+
+
+def _found(session: Session, screen: Screen, selection: Selection, ask: Asked) -> _Found:
     """The figure's cases. Who waits now waits whatever the period, so that none is hidden."""
     library, filters = screen.library, ask.filters
     facts: dict[str, Any] = {
@@ -163,17 +181,29 @@ def _cases(session: Session, screen: Screen, selection: Selection, ask: Asked) -
         "channel": selection.channel,
     }
     if ask.figure == "next_response":
-        return responses(session, library, **facts)
+        return _chosen(responses(session, library, **facts), screen, ask)
     if ask.figure == "staffed_target":
         minutes = int(library.settings.get("target_minutes", TARGET_MINUTES))
-        return staffed_cases(session, library, minutes=minutes, **facts)
+        judged = staffed_cases(session, library, minutes=minutes, **facts)
+        return _chosen(judged, screen, ask)
     if ask.figure in STANDING:
         facts |= {"start": None, "end": None}
-    topic = "" if filters.topic == NO_TOPIC else filters.topic
+    facts["of"] = Of("" if filters.topic == NO_TOPIC else filters.topic, filters.by)
     try:
-        return outcomes.listed(session, library, ask.figure, topic=topic, by=filters.by, **facts)
+        if filters.ask_for_a_time:
+            return _chosen(listed(session, library, ask.figure, **facts), screen, ask)
+        counts = counted(session, library, [ask.figure], **facts)[ask.figure]
+        facts |= {"outcome": ask.outcome, "limit": ask.shown}
+        return _Found(counts, listed(session, library, ask.figure, **facts))
     except ValueError:
         raise BadRequest("There is no such figure.") from None
+
+
+def _chosen(judged: Sequence[Listed], screen: Screen, ask: Asked) -> _Found:
+    """Of cases that are all at hand, those that fit."""
+    every = [case for case in judged if ask.filters.fit(case, screen)]
+    wanted = [case for case in every if is_asked_for(case.outcome, ask.outcome)]
+    return _Found(Counter(case.outcome for case in every), wanted[: ask.shown])
 
 
 def _heading(screen: Screen, figure: str) -> str:
@@ -181,11 +211,10 @@ def _heading(screen: Screen, figure: str) -> str:
     return texts.get(f"metric.{figure}") or texts[f"manage.figure.{figure}"]
 
 
-def _outcomes(every: Sequence[Listed], selection: Selection, ask: Asked) -> list[dict[str, Any]]:
+def _outcomes(counts: Mapping[str, int], selection: Selection, ask: Asked) -> list[dict[str, Any]]:
     names = OUTCOMES.get(ask.figure, ())
     if not names:
         return []
-    counts = Counter(case.outcome for case in every)
     return [
         {
             "name": name or "all",

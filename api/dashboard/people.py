@@ -20,7 +20,7 @@ from api.dashboard.period import Period, Selection, chosen
 from api.screens import Screen, reading
 from tracker.figures import ANSWERED, RESPONDED
 from tracker.handling import by_librarian
-from tracker.outcomes import listed
+from tracker.outcomes import Of, listed
 
 OWN_CASES = "#cases"
 MOST = 200  # of one's own cases on one page
@@ -66,9 +66,10 @@ def _own_cases(
         start=selection.start,
         end=selection.end,
         at=screen.now,
-        by=email,
+        of=Of(by=email),
+        limit=MOST,
     )
-    return shown(session, screen, found[:MOST])
+    return shown(session, screen, found)
 
 
 def everybody(session: Session, screen: Screen, selection: Selection) -> list[dict[str, Any]]:

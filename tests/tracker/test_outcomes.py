@@ -22,7 +22,9 @@ from tracker.models import Consultation, Library
 from tracker.outcomes import (
     BACKLOG,
     CLOSED_UNANSWERED,
+    Of,
     counted,
+    is_asked_for,
     listed,
     outcome_of,
 )
@@ -64,6 +66,10 @@ def test_lists_and_counts_hold_what_each_consultation_is(
                 assert +together[figure] == Counter(expected[figure].values())
                 alone = counted(session, library, [figure], **period)
                 assert +alone[figure] == +together[figure]
+                outcome = dice.choice([None, "pending", "matured", *expected[figure].values()])
+                some = [case for case in found if is_asked_for(case.outcome, outcome)]
+                few = listed(session, library, figure, **period, outcome=outcome, limit=7)
+                assert few == some[:7], (figure, outcome)
 
 
 def one_by_one(
@@ -90,11 +96,14 @@ def test_a_list_narrows_to_a_topic_and_to_who_answered(session: Session, library
             consultations.exclude(session, one, at=NOW, now=NOW, by="lin", reason=reason)
     later = NOW + 60 * HOUR
 
-    of_lin = listed(session, library, "received", at=later, by="lin")
-    of_none = listed(session, library, "received", at=later, topic="")
-    of_fines = listed(session, library, "received", at=later, topic="fines")
+    of_lin = listed(session, library, "received", at=later, of=Of(by="lin"))
+    of_none = listed(session, library, "received", at=later, of=Of(topic=""))
+    of_fines = listed(session, library, "received", at=later, of=Of(topic="fines"))
+
+    many = counted(session, library, ["received"], at=later, of=Of(by="lin"))["received"]
 
     assert [case.key for case in of_lin] == ["c0"]
+    assert many.total() == 1
     assert [case.key for case in of_none] == ["c0", "c1"]
     assert of_fines == []
 
