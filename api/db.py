@@ -40,7 +40,6 @@ SNAPSHOT: dict[str, Any] = {
     "isolation_level": "REPEATABLE READ",
     "execution_options": {"postgresql_readonly": True},
 }
-HALF = re.compile("[\ud800-\udfff]")  # of a character: of a pair whose other part is missing
 SUSPECT = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)  # in JSON: NUL, or of a pair
 MODELS = (Base.metadata, KnowledgeBase.metadata)
 _RESTS_SINCE = "rests_since"
@@ -166,7 +165,13 @@ def _json(content: Any) -> str:
 
 
 def _is_keepable(text: str) -> bool:
-    return "\0" not in text and (text.isascii() or HALF.search(text) is None)
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True
 
 
 def _texts(content: Any) -> Iterator[str]:
