@@ -19,7 +19,7 @@ from api.errors import BadRequest, NotFound, WrongPassword
 from api.models import PasswordLink, Role, SignInAttempt, Staff, StaffSession
 
 ATTEMPTS = 10  # of all strangers together, and of each browser that the account knows
-ATTEMPTS_OF_NETWORK = 5  # of the strangers in one network
+ATTEMPTS_OF_NETWORK = 7  # of the strangers in one network, so that some are left elsewhere
 ATTEMPT_WINDOW = timedelta(minutes=15)
 LINK_LIFE = timedelta(hours=24)
 SEEN_EVERY = timedelta(minutes=1)  # how exactly we know when a session was last used
@@ -221,7 +221,7 @@ class Trying:
 def may_try(session: Session, email: str, trying: Trying, *, now: datetime) -> bool:
     """Count one attempt, unless there were too many within fifteen minutes already.
 
-    Strangers who guess share ten, of which one network has five: whoever guesses from one
+    Strangers who guess share ten, of which one network has seven: whoever guesses from one
     place leaves some to an owner who comes from another. A browser that has signed in to the
     account before has ten of its own, which no stranger can use up. A refused attempt counts
     for nothing, so that hammering does not prolong the wait.
