@@ -41,6 +41,7 @@ KEPT_BACK = 5  # one in five of the background is asked instead of learned
 # A question of the starter belongs to one entry alone, though a librarian would accept others for
 # some: right answers are likelier by this, in log-odds, than their labels say.
 LENIENCE = 0.4
+OFFER = 0.3  # choices are offered from here on: below, the right one is seldom among them
 
 
 def drawn(
@@ -100,7 +101,8 @@ def main() -> None:
     outcomes = [outcome for _, some in found for outcome in some]
     learned = Confidence.learn(np.concatenate([seen for seen, _ in found]), outcomes)
     learned.weights[-1, RIGHT] += LENIENCE
-    TARGET.write_text(yaml.safe_dump(learned.as_document(), sort_keys=False), encoding="utf-8")
+    document = {**learned.as_document(), "offer": OFFER}
+    TARGET.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     print(f"answers from {learned.thresholds.sure:.3f}")
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from tests.pages.site import MANAGER
 from tracker.models import Consultation
 
-HARD = "我在写县志的论文，想请老师看看选题"
+HARD = "上周跟老师约好看的那批县志，能改到周三下午吗"
 
 
 def the_consultation(town, question):

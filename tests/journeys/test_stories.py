@@ -24,7 +24,7 @@ from tests.fakes.stages import STAGES, ByHost, Stage, through
 from tracker.models import Consultation, Event, Library
 
 KNOWN, ANSWER = "怎么续借图书", "登录后点“续借”。"
-HARD, LATE = "我在写县志的论文，想请老师看看选题", "可以，请周三下午来三楼。"
+HARD, LATE = "上周跟老师约好看的那批县志，能改到周三下午吗", "可以，请周三下午来三楼。"
 
 
 class Postbox:
