@@ -1,6 +1,7 @@
 """How errors look from outside: one sentence, the right status, and nothing of our insides."""
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -18,7 +19,8 @@ from kb.errors import BadFile, KnowledgeError
 from tracker.errors import TrackerError
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
-MACHINE_PATHS = ("/api/", "/webhooks/", "/channels/", "/socket.io", "/widget/")
+RASA_PATHS = "/webhooks/"
+MACHINE_PATHS = ("/api/", RASA_PATHS, "/channels/", "/socket.io", "/widget/")
 OUR_FAMILIES: tuple[type[Exception], ...] = (RefdeskError, KnowledgeError, TrackerError, Refused)
 
 
@@ -93,7 +95,10 @@ def respond(
     headers: dict[str, str] | None = None,
     **details: Any,
 ) -> Response:
-    """The sentence as JSON for programs, as a page for people."""
+    """The sentence as JSON for programs, with Rasa's keys for its; as a page for people."""
+    if request.url.path.startswith(RASA_PATHS):
+        shape = {"description": HTTPStatus(status).phrase, "status": status, "message": sentence}
+        return JSONResponse({**shape, **details}, status_code=status, headers=headers)
     if not _is_page(request):
         content = {"error": sentence, "request": request.state.request_id, **details}
         return JSONResponse(content, status_code=status, headers=headers)

@@ -66,6 +66,21 @@ def test_a_stream_is_labelled_as_rasa_labels_it(client: TestClient, libraries: L
     assert [set(json.loads(line)) in known for line in ours.text.splitlines()] == [True]
 
 
+@pytest.mark.parametrize("name", ["rest_bad_json", "rest_unknown_channel"])
+def test_a_refusal_has_exactly_the_recorded_keys(
+    client: TestClient, libraries: Libraries, name: str
+) -> None:
+    exchange = recorded(name)
+    sent, theirs = exchange["request"], exchange["response"]
+    body = sent.get("text") or json.dumps(sent["json"])
+
+    ours = client.post(sent["path"], content=body)
+
+    assert ours.status_code == ours.json()["status"] == theirs["status"]
+    assert set(ours.json()) == set(theirs["json"])
+    assert ours.json()["description"] == theirs["json"]["description"]
+
+
 def test_what_the_bot_stumbles_over_goes_to_a_librarian(
     client: TestClient,
     libraries: Libraries,

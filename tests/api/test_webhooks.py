@@ -100,7 +100,7 @@ def test_what_is_no_message_is_refused_and_leaves_nothing(
     answer = client.post(WEBHOOK, content=body)
 
     assert answer.status_code == 400
-    assert answer.json()["error"]
+    assert answer.json()["message"]
     assert counted(database, Inbox) == 0
 
 
@@ -108,7 +108,7 @@ def test_without_any_library_it_says_what_to_do(client: TestClient) -> None:
     answer = client.post(WEBHOOK, json={"sender": "x", "message": "hello"})
 
     assert answer.status_code in {404, 503}
-    assert "library" in answer.json()["error"]
+    assert "library" in answer.json()["message"]
 
 
 def test_a_library_may_name_the_pages_that_may_ask(
