@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -19,6 +20,13 @@ def recorded(name):
     return json.loads((PAYLOADS / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def posted(event):
+    """Where such an event was first posted in the recorded hand-over, and what was posted."""
+    steps = [step for step in recorded("handoff_push_over_socketio") if "POST" in step]
+    step = next(step for step in steps if step["json"][0]["event"] == event)
+    return urlsplit(step["POST"]), step["json"][0]
+
+
 def send(channel, *, to=PATRON, reply=LATE, key="k1"):
     return channel.send(to, reply, key=key, now=SUNDAY)
 
@@ -33,20 +41,16 @@ def failure(channel, **options):
 
 
 def test_a_reply_is_pushed_as_it_was_recorded(channel, rasa):
-    pushed = next(step for step in recorded("handoff_push_over_socketio") if "bot" in str(step))
+    address, theirs = posted("bot")
 
     send(channel)
 
     asked = rasa.asked[-1]
-    assert asked.path == f"/conversations/{PATRON}/tracker/events"
-    query = {"output_channel": "latest", "execute_side_effects": "true"}
-    assert query.items() <= asked.query.items()
-    assert "output_channel=latest&execute_side_effects=true" in str(
-        [step.get("POST") for step in recorded("handoff_push_over_socketio")]
-    )
-    assert asked.document["event"] == "bot"
+    assert asked.path == address.path == f"/conversations/{PATRON}/tracker/events"
+    assert dict(parse_qsl(address.query)).items() <= asked.query.items()
+    assert asked.document.keys() == {*theirs, "metadata"}
+    assert asked.document | {"text": "", "metadata": {}} == theirs | {"text": "", "metadata": {}}
     assert asked.document["text"] == LATE.text
-    assert pushed is not None
     assert [shown.text for shown in rasa.screens[PATRON]] == [LATE.text]
 
 
@@ -171,6 +175,15 @@ def test_it_is_paused_once_read_along_and_resumed_once(channel, rasa):
     ]
     assert first.messages[1].kind is InboundKind.CHOICE
     assert [e["event"] for e in rasa.has(PATRON).events[2:]] == ["pause", "resume"]
+
+
+def test_it_is_paused_and_resumed_as_it_was_recorded(channel, rasa):
+    for paused, name in ((True, "pause"), (False, "resume")):
+        channel.follow(PATRON, paused=paused)
+
+        address, theirs = posted(name)
+        assert rasa.asked[-1].path == address.path
+        assert rasa.asked[-1].document == theirs
 
 
 def test_a_pause_that_rasa_has_forgotten_is_made_again(channel, rasa):
