@@ -6,7 +6,7 @@ from typing import Any
 from rasa_sdk import Tracker
 
 from bot.assistants import Line
-from bot.channels.base import storable
+from bot.channels.base import opens_chat, storable, words
 from bot.channels.rasa_server.payloads import from_rasa
 from bot.channels.rasa_server.reading import dedupe_key, is_external, moment
 from bot.messages import Inbound, InboundKind
@@ -23,12 +23,13 @@ def heard(tracker: Tracker) -> Inbound:
     if not message.get("message_id"):
         message = {**message, "timestamp": (event or {}).get("timestamp")}
     payload = from_rasa(message)
-    text = message.get("text")
+    text = words(message, "text")
+    kind = InboundKind.FOLLOW if opens_chat(text) else InboundKind.TEXT
     return Inbound(
         tracker.sender_id,
-        storable(text) if isinstance(text, str) else "",
+        text,
         dedupe_key(tracker.sender_id, message),
-        InboundKind.CHOICE if payload else InboundKind.TEXT,
+        InboundKind.CHOICE if payload else kind,
         payload=payload,
         sent_at=moment(event) if event is not None else None,
     )
@@ -57,7 +58,7 @@ def _line(sender: str, event: dict[str, Any]) -> Line | None:
     if _is_said(event, "user"):
         data = event.get("parse_data")
         message = {**(data if isinstance(data, dict) else {}), "text": event["text"]}
-        if is_external(event) or from_rasa(message) is not None:
+        if is_external(event) or opens_chat(event["text"]) or from_rasa(message) is not None:
             return None
         return Line(PATRON, _text(event), at, dedupe_key(sender, event))
     if _is_said(event, "bot"):

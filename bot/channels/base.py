@@ -349,6 +349,10 @@ EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)  # no platform here is older
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes neither
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+# The first words of Rasa's widgets (initPayload), some with an object behind them.
+_OPENED = re.compile(
+    r"/(?:get_started|session_start|start|greet|hello|hi|welcome)\s*(?:\{.*\})?", re.DOTALL
+)
 
 
 def same(expected: str, given: str) -> bool:
@@ -412,6 +416,11 @@ def identifier(fields: Json, name: str) -> str:
     if _CONTROL.search(found):
         raise Refused(f"{name} holds control characters", status=400)
     return found
+
+
+def opens_chat(text: str) -> bool:
+    """Whether a chat widget says by itself that somebody opened it: no patron wrote that."""
+    return _OPENED.fullmatch(text.strip()) is not None
 
 
 def instant(value: object, *, per_second: int = 1) -> datetime | None:

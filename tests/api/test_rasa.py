@@ -114,6 +114,19 @@ def test_what_is_written_while_a_librarian_has_it_reaches_them(
     assert texts(database)[-1] == "怎么续借图书"
 
 
+@pytest.mark.parametrize(
+    "said", ["/get_started", "/session_start", '/greet{"name":"Ann"}', " /greet {} "]
+)
+def test_what_a_widget_says_when_it_is_opened_is_welcomed_and_no_question(
+    client: TestClient, libraries: Libraries, database: Database, said: str
+) -> None:
+    (welcome,) = ask(client, said)
+
+    assert set(welcome) == {"recipient_id", "text"}
+    with database.snapshot() as session:
+        assert session.scalar(select(func.count()).select_from(Consultation)) == 0
+
+
 # --- the model -------------------------------------------------------------------------
 
 

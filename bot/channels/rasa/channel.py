@@ -15,8 +15,9 @@ from bot.channels.base import (
     TextLimit,
     TokenStore,
     Window,
+    opens_chat,
 )
-from bot.messages import Inbound, Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import Inbound, InboundKind, Received, Reply, WebhookRequest, WebhookResponse
 
 MAX_SENDER = 255
 
@@ -61,7 +62,8 @@ class Rasa:
         metadata = fields.get("metadata")
         given = metadata.get("message_id") if isinstance(metadata, dict) else None
         key = str(given)[:200] if given else secrets.token_hex(16)
-        inbound = Inbound(sender, message, f"{sender}:{key}")
+        kind = InboundKind.FOLLOW if opens_chat(message) else InboundKind.TEXT
+        inbound = Inbound(sender, message, f"{sender}:{key}", kind)
         return Received((inbound,), reply_context={"recipient": sender})
 
     def acknowledge(

@@ -21,6 +21,7 @@ from bot.channels.base import (
     identifier,
     json_object,
     member,
+    opens_chat,
     read_settings,
     said,
     same,
@@ -28,7 +29,7 @@ from bot.channels.base import (
     status_error,
     words,
 )
-from bot.messages import Inbound, Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import Inbound, InboundKind, Received, Reply, WebhookRequest, WebhookResponse
 
 SUCCESS = WebhookResponse(b"success")
 TOKEN_HEADER = "authorization"  # noqa: S105 - a header's name
@@ -83,7 +84,9 @@ class RasaCallback:
         if not isinstance(fields.get("message"), str):
             raise Refused("“message” is missing or no text", status=400)
         key = words(member(fields, "metadata"), "message_id")[:200] or secrets.token_hex(16)
-        return Received((Inbound(sender, words(fields, "message"), f"{sender}:{key}"),))
+        text = words(fields, "message")
+        kind = InboundKind.FOLLOW if opens_chat(text) else InboundKind.TEXT
+        return Received((Inbound(sender, text, f"{sender}:{key}", kind),))
 
     def acknowledge(
         self, received: Received, replies: Sequence[Reply], *, at: datetime

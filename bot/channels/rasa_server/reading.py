@@ -2,7 +2,15 @@
 
 from datetime import datetime
 
-from bot.channels.base import MAX_IDENTIFIER, Json, instant, members, storable, words
+from bot.channels.base import (
+    MAX_IDENTIFIER,
+    Json,
+    instant,
+    members,
+    opens_chat,
+    storable,
+    words,
+)
 from bot.channels.rasa_server.payloads import from_rasa
 from bot.messages import Inbound, InboundKind
 
@@ -32,7 +40,7 @@ def messages(sender: str, tracker: Json) -> list[Inbound]:
 
 def _inbound(sender: str, event: Json) -> Inbound | None:
     text = words(event, "text").strip()
-    if event.get("event") != "user" or not text or is_external(event):
+    if event.get("event") != "user" or not text or is_external(event) or opens_chat(text):
         return None
     parsed = event.get("parse_data")
     payload = from_rasa({**(parsed if isinstance(parsed, dict) else {}), "text": text})

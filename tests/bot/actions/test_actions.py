@@ -30,6 +30,16 @@ def test_a_question_is_passed_on_with_its_id_and_time(run, desk):
     assert language == "en"
 
 
+def test_an_opened_widget_asks_nothing(run, desk):
+    opened = user("/get_started", SUNDAY - 1, "m1")
+
+    run("action_answer_question", tracker(opened))
+    run("action_escalate", tracker(opened, user("a person", SUNDAY, "m2")))
+
+    assert desk.calls[0][1].kind is InboundKind.FOLLOW
+    assert desk.calls[1][2] == []
+
+
 def test_an_answer_is_told_with_buttons_that_rasa_understands(run):
     messages, slots = run("action_answer_question", tracker(user("x", SUNDAY, "m1")))
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.channels.base import Refused, SendError, SendFailure
 from bot.channels.rasa_callback import RasaCallback
-from bot.messages import Choice, Reply, ReplyKind, WebhookRequest
+from bot.messages import Choice, InboundKind, Reply, ReplyKind, WebhookRequest
 from tests.bot.channels.library import LATE, SUNDAY, Clock, Tokens
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -66,6 +66,14 @@ def test_a_recorded_message_is_taken_and_answered_with_success(portal):
     answer = channel.acknowledge(received, (), at=SUNDAY)
     assert answer.body.decode() == exchange["response"]["text"]
     assert answer.content_type == exchange["response"]["headers"]["content-type"]
+
+
+def test_an_opened_widget_is_no_question(portal):
+    body = {"sender": "a", "message": "/get_started"}
+
+    (inbound,) = account(portal).receive(post(body), now=SUNDAY).messages
+
+    assert inbound.kind is InboundKind.FOLLOW
 
 
 def test_a_message_id_makes_a_repetition_harmless(portal):

@@ -227,6 +227,12 @@ def test_a_triggered_intent_is_no_message():
     assert not any("EXTERNAL" in inbound.text for inbound in messages("u2", tracker))
 
 
+def test_an_opened_widget_is_no_message():
+    event = {"event": "user", "text": "/get_started", "timestamp": 1.0}
+
+    assert messages("u2", {"events": [event]}) == []
+
+
 @pytest.mark.parametrize(
     "stamp", [None, "1", True, float("nan"), float("inf"), -1, 1e30, 1e308, 10**400]
 )
