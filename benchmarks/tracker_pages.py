@@ -38,6 +38,7 @@ PAGES = (
     "/manage",
     f"/manage?{YEAR}",
     "/manage/handling",
+    "/manage/handling?whole=true",
     f"/manage/handling?{YEAR}",
     "/manage/cases?figure=received",
     "/manage/cases?figure=answered_within_24h&outcome=missed",

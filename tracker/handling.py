@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from tracker import calendars, rates
 from tracker.clock import Calendar, Pause
-from tracker.counting import UNANSWERED
+from tracker.counting import UNANSWERED, standing
 from tracker.figures import (
     MISSED,
     PENDING,
@@ -40,7 +40,7 @@ from tracker.fold import (
 )
 from tracker.models import Consultation, Event, Library
 from tracker.outcomes import READ_LEVELS, Listed, counted, in_order
-from tracker.stats import in_stretches, selected
+from tracker.stats import as_they_were, in_stretches, selected
 from tracker.streams import OPENING, Opening, families
 
 VOLUMES = (
@@ -54,6 +54,8 @@ VOLUMES = (
     "excluded_late",
     "reclassified_late",
 )
+COUNTED = (*VOLUMES, "read", "reopened", "acceptance")  # by the database, in one statement
+Tallied = Mapping[str, Counter[str]]  # what `outcomes.counted` has found of these
 AGES = (4, 8, 24, 48, 72)  # hours: the bounds of the backlog's age groups
 _BATCH = 500
 SECOND = timedelta(seconds=1)
@@ -267,11 +269,14 @@ def reopened(
     end: date,
     at: datetime,
     channel: str | None = None,
+    tallied: Tallied | None = None,
 ) -> dict[str, Any]:
     """Of those first closed at least 7 days ago, the share reopened within 7 days."""
-    found = counted(session, library, ["reopened"], start=start, end=end, at=at, channel=channel)[
-        "reopened"
-    ]
+    if tallied is None:
+        tallied = counted(
+            session, library, ["reopened"], start=start, end=end, at=at, channel=channel
+        )
+    found = tallied["reopened"]
     share = rates.wilson(found["again"], found.total())
     return {
         "reopened": found["again"],
@@ -290,15 +295,18 @@ def acceptance(
     end: date,
     at: datetime,
     channel: str | None = None,
+    tallied: Tallied | None = None,
 ) -> dict[str, Any]:
     """Of the patrons who said whether a bot answer helped, the share who said yes.
 
     `answered` counts the consultations with a bot answer and `responded` those in which the
     patron said anything; silence is not acceptance. A no and a later yes count as both.
     """
-    found = counted(session, library, ["acceptance"], start=start, end=end, at=at, channel=channel)[
-        "acceptance"
-    ]
+    if tallied is None:
+        tallied = counted(
+            session, library, ["acceptance"], start=start, end=end, at=at, channel=channel
+        )
+    found = tallied["acceptance"]
     accepted, rejected = found["accepted"] + found["both"], found["rejected"] + found["both"]
     share = rates.wilson(accepted, accepted + rejected)
     return {
@@ -347,20 +355,46 @@ def staffed_cases(
     if desk is None:
         return []
     found = []
-    handed_over = Consultation.handed_over & Consultation.excluded_at.is_(None)
-    for case in selected(
-        session, library, only=handed_over, start=start, end=end, at=at, channel=channel
+    for item, feedback_at in _handed_over(
+        session, library, start=start, end=end, at=at, channel=channel
     ):
-        due = desk.due(case.received_at, minutes) if case.counts and case.handed_over else None
-        if due is None:
-            continue
-        in_time = case.feedback_at is not None and case.feedback_at <= due
-        if at > due:
-            outcome = WITHIN if in_time else MISSED
-        else:
-            outcome = PENDING_IN_TIME if in_time else PENDING_OPEN
-        found.append(Listed(case.id, case.key, case.received_at, outcome))
+        due = desk.due(item.received_at, minutes)
+        if due is not None:
+            in_time = feedback_at is not None and feedback_at <= due
+            if at > due:
+                outcome = WITHIN if in_time else MISSED
+            else:
+                outcome = PENDING_IN_TIME if in_time else PENDING_OPEN
+            found.append(item._replace(outcome=outcome))
     return in_order(found)
+
+
+def _handed_over(
+    session: Session,
+    library: Library,
+    *,
+    start: date,
+    end: date,
+    at: datetime,
+    channel: str | None,
+) -> Iterator[tuple[Listed, datetime | None]]:
+    """The handed-over consultations, each with its first feedback."""
+    query = select(
+        Consultation.id, Consultation.key, Consultation.received_at, Consultation.feedback_at
+    ).where(
+        Consultation.library_id == library.id,
+        Consultation.excluded_at.is_(None),
+        Consultation.handed_over,
+        in_stretches(library, [(start, end)]),
+        *standing(at),
+    )
+    if channel is not None:
+        query = query.where(Consultation.channel == channel)
+    for row in session.execute(query):
+        yield Listed(row[0], row[1], row[2], "handed_over"), row[3]
+    for case, _ in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
+        if case.counts and case.handed_over:
+            yield Listed(case.id, case.key, case.received_at, "handed_over"), case.feedback_at
 
 
 def backlog_by_age(
@@ -394,30 +428,31 @@ def volumes(
     end: date,
     at: datetime,
     channel: str | None = None,
+    tallied: Tallied | None = None,
 ) -> dict[str, Any]:
-    """Received, reference transactions (ARL, NISO Z39.7), directional, excluded by reason.
+    """Received, reference transactions (ARL, NISO Z39.7), directional, excluded.
 
     Directional questions stay in the rates and out of the reference count. `read` counts
     the READ levels given; `excluded_late` those taken out after 24 hours had been missed.
     """
-    found = counted(
-        session, library, [*VOLUMES, "read"], start=start, end=end, at=at, channel=channel
-    )
-    excluded = selected(
-        session,
-        library,
-        only=Consultation.excluded_at.is_not(None),
-        start=start,
-        end=end,
-        at=at,
-        channel=channel,
-    )
-    reasons = Counter(case.excluded_reason or "unknown" for case in excluded if not case.counts)
+    if tallied is None:
+        figures = (*VOLUMES, "read")
+        tallied = counted(session, library, figures, start=start, end=end, at=at, channel=channel)
+    levels = tallied["read"]
     return {
-        **{name: found[name].total() for name in VOLUMES},
-        "excluded_by_reason": dict(sorted(reasons.items())),
-        "read": {str(level): n for level in READ_LEVELS if (n := found["read"][f"read_{level}"])},
+        **{name: tallied[name].total() for name in VOLUMES},
+        "read": {str(level): n for level in READ_LEVELS if (n := levels[f"read_{level}"])},
     }
+
+
+def exclusions(
+    session: Session, library: Library, *, start: date, end: date, at: datetime
+) -> dict[str, int]:
+    """How many were excluded, by reason."""
+    excluded = Consultation.excluded_at.is_not(None)
+    found = selected(session, library, start=start, end=end, at=at, only=excluded)
+    reasons = Counter(case.excluded_reason or "unknown" for case in found if not case.counts)
+    return dict(sorted(reasons.items()))
 
 
 def by_librarian(

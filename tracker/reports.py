@@ -17,7 +17,7 @@ from tracker.clock import day_bounds, parse_instant, utc_text, zone
 from tracker.dirty import mark_dirty
 from tracker.errors import TrackerError
 from tracker.figures import ANSWERED, DEFLECTION_MATURITY, INCLUSIVE, NEXT_DAY, RATES
-from tracker.handling import volumes
+from tracker.handling import exclusions, volumes
 from tracker.models import Consultation, Library, Report, ReportVersion
 from tracker.stats import read, stats
 from tracker.trends import arrivals, by_topic, by_week
@@ -115,7 +115,10 @@ def figures(
     once = read(session, library, start=start, end=end, at=at)
     return {
         "stats": stats(session, library, start=start, end=end, at=at, reading=once),
-        "volumes": volumes(session, library, start=start, end=end, at=at),
+        "volumes": {
+            **volumes(session, library, start=start, end=end, at=at),
+            "excluded_by_reason": exclusions(session, library, start=start, end=end, at=at),
+        },
         "weeks": [
             {
                 "week": week.start.isoformat(),

@@ -1,9 +1,9 @@
 """After the first answer: further questions, time to the end, reopening, what patrons said."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
@@ -14,14 +14,24 @@ from api.dashboard.period import Period, Selection, chosen
 from api.screens import Screen, reading
 from tracker import handling
 from tracker.audits import correct_rate, samples
+from tracker.figures import Block
+from tracker.outcomes import counted
 from tracker.rates import too_few
 from tracker.reports import desk_is_provisional
+from tracker.stats import tally
+
+MOST_READ = 40_000  # consultations of a period; beyond that, what reads each is asked for
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/manage/handling")
-def after_the_first_answer(request: Request, caller: Manager, period: Period) -> HTMLResponse:
+def after_the_first_answer(
+    request: Request,
+    caller: Manager,
+    period: Period,
+    whole: Annotated[bool, Query(description="Also what takes long in a long period.")] = False,
+) -> HTMLResponse:
     """The dictionary's other figures of a period, each with what it counts."""
     with reading(request, caller, section="manage") as (session, screen):
         selection = chosen(period, today=screen.reader.local(screen.now).date())
@@ -31,29 +41,59 @@ def after_the_first_answer(request: Request, caller: Manager, period: Period) ->
             "at": screen.now,
             "channel": selection.channel,
         }
-        context = {
+        so_far = _summed(session, screen, facts)
+        context: dict[str, Any] = {
             "page": "handling",
             "selection": selection,
             "channel_name": screen.channel_name(selection.channel) if selection.channel else None,
-            "shares": _shares(session, screen, selection, facts),
-            "resolution": _resolution(session, screen, selection, facts),
-            "volumes": _volumes(session, screen, selection, facts),
             "provisional": desk_is_provisional(
                 session, screen.library, selection.start, selection.end
             ),
         }
+        if whole or so_far.received <= MOST_READ:
+            tallied = counted(session, screen.library, handling.COUNTED, **facts)
+            context |= {
+                "whole_address": None,
+                "shares": _shares(session, screen, selection, facts, tallied),
+                "resolution": _resolution(session, screen, selection, facts),
+                "volumes": _volumes(session, screen, selection, facts, tallied),
+            }
+        else:
+            context |= {
+                "whole_address": selection.address("/manage/handling", whole="true"),
+                "resolution": None,
+                "volumes": _counts(screen, selection, _of_days(so_far)),
+            }
         return screen.render("manage/handling.html", context)
 
 
+def _summed(session: Session, screen: Screen, facts: Mapping[str, Any]) -> Block:
+    """What the daily counts know of the period."""
+    blocks = tally(
+        session, screen.library, keys=lambda *_: ("all",), times=False, by_day=False, **facts
+    )
+    return blocks.get("all") or Block(screen.now)
+
+
+def _of_days(block: Block) -> dict[str, int]:
+    """Of the volumes, those that daily counts hold."""
+    counts = {name: getattr(block, name) for name in handling.VOLUMES if hasattr(block, name)}
+    return {**counts, "reference": block.received - block.excluded - block.directional}
+
+
 def _shares(
-    session: Session, screen: Screen, selection: Selection, facts: Mapping[str, Any]
+    session: Session,
+    screen: Screen,
+    selection: Selection,
+    facts: Mapping[str, Any],
+    tallied: handling.Tallied,
 ) -> list[dict[str, Any]]:
     library = screen.library
     minutes = int(library.settings.get("target_minutes", TARGET_MINUTES))
     replied = handling.next_response(session, library, **facts)
     staffed = handling.staffed_target(session, library, minutes=minutes, **facts)
-    again = handling.reopened(session, library, **facts)
-    accepted = handling.acceptance(session, library, **facts)
+    again = handling.reopened(session, library, tallied=tallied, **facts)
+    accepted = handling.acceptance(session, library, tallied=tallied, **facts)
     said = accepted["accepted"] + accepted["rejected"]
     found = [
         _share(screen, "next_response", replied, replied["within"], replied["matured"]),
@@ -132,24 +172,32 @@ def _resolution(
 
 
 def _volumes(
-    session: Session, screen: Screen, selection: Selection, facts: Mapping[str, Any]
+    session: Session,
+    screen: Screen,
+    selection: Selection,
+    facts: Mapping[str, Any],
+    tallied: handling.Tallied,
 ) -> list[dict[str, Any]]:
-    found = handling.volumes(session, screen.library, **facts)
-    number = screen.reader.number
-    named = [
-        {
-            "name": screen.text(f"handling.volume.{name}"),
-            "count": number(found[name]),
-            "address": selection.address("/manage/cases", figure=name),
-        }
-        for name in handling.VOLUMES
-    ]
+    found = handling.volumes(session, screen.library, tallied=tallied, **facts)
     levels = [
         {
             "name": screen.text("handling.read", n=level),
-            "count": number(count),
+            "count": screen.reader.number(count),
             "address": selection.address("/manage/cases", figure="read", outcome=f"read_{level}"),
         }
         for level, count in found["read"].items()
     ]
-    return named + levels
+    return _counts(screen, selection, found) + levels
+
+
+def _counts(screen: Screen, selection: Selection, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The volumes that were counted, each with the way to its cases."""
+    return [
+        {
+            "name": screen.text(f"handling.volume.{name}"),
+            "count": screen.reader.number(found[name]),
+            "address": selection.address("/manage/cases", figure=name),
+        }
+        for name in handling.VOLUMES
+        if name in found
+    ]

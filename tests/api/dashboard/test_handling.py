@@ -132,6 +132,21 @@ def test_every_figure_leads_to_exactly_its_cases(
     )
 
 
+def test_a_long_period_works_out_on_demand_what_must_read_each(
+    manage: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.dashboard.handling.MOST_READ", 10)
+
+    page = manage.get(PAGE).text
+
+    assert "Reopened within 7 days" not in page
+    assert "closed, " not in page
+    whole = manage.get(unescape(re.search(r'href="([^"]*whole=true)"', page)[1])).text  # type: ignore[index]
+    assert "1 of 25" in line(whole, "Reopened within 7 days")
+    for name in ("Received", "Reference transactions", "Handed over to staff", "Directional"):
+        assert line(page, name) == line(whole, name) != ""
+
+
 def test_few_are_not_judged_and_nothing_is_no_rate(manage: TestClient) -> None:
     page = manage.get("/manage/handling?from=2020-01-01&to=2020-01-31").text
 
