@@ -82,13 +82,20 @@ def handled(written: str, dice: random.Random) -> str:
     return dumps(row, ensure_ascii=False)
 
 
+def until_now(written: str) -> str:
+    """Without what has not happened yet."""
+    row = loads(written)
+    row["events"] = [e for e in row["events"] if datetime.fromisoformat(e["at"]) <= NOW]
+    return dumps(row, ensure_ascii=False)
+
+
 def fill(database: Database, folder: Path, count: int) -> None:
     """A library with that many consultations, its hours, a manager and every daily count."""
     history = folder / "history.jsonl"
     dice = random.Random(2)
     with history.open("w", encoding="utf-8") as file:
         for number in range(count):
-            file.write(handled(line(number, dice, days=365), dice) + "\n")
+            file.write(until_now(handled(line(number, dice, days=365), dice)) + "\n")
     with database.transaction() as session:
         library = Library(slug="demo", name="Demo", timezone="Asia/Shanghai", created_at=NOW)
         session.add(library)

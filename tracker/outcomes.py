@@ -115,7 +115,7 @@ def listed(
         return []
     named = case(*[(rule, literal(name)) for name, rule in wanted.items()])
     query = select(C.id, C.key, C.received_at, named).where(
-        *_standing(library, start, end, at, channel), *of.conditions(), or_(*wanted.values())
+        *_standing(library, start, end, at, channel), *of.conditions(), *_among(figure, wanted)
     )
     if limit is not None:
         place = case(*[(rule, literal(_place(name))) for name, rule in wanted.items()])
@@ -156,8 +156,8 @@ def counted(
             columns.append(func.count().filter(condition))
     found: dict[str, Counter[str]] = {figure: Counter() for figure in figures}
     query = select(*columns).where(*_standing(library, start, end, at, channel), *of.conditions())
-    if len(figures) == 1:  # an index may hold just what this one counts
-        query = query.where(or_(*_rules(session, figures[0], at).values()))
+    if len(figures) == 1:
+        query = query.where(*_among(figures[0], _rules(session, figures[0], at)))
     for (figure, outcome), count in zip(names, session.execute(query).one(), strict=True):
         found[figure][outcome] += count
     for item, facts in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
@@ -166,6 +166,12 @@ def counted(
             if verdict is not None:
                 found[figure][verdict] += 1
     return found
+
+
+def _among(figure: str, rules: Mapping[str, ColumnElement[bool]]) -> list[ColumnElement[bool]]:
+    """Those that have one of the outcomes; of the backlog said so that its index is found."""
+    found = [or_(*rules.values())]
+    return [UNANSWERED, *found] if figure in (BACKLOG, CLOSED_UNANSWERED) else found
 
 
 def _standing(
