@@ -35,7 +35,7 @@ test: setup $(LOCKED_DEV) $(MACHINE) ## Install what tests need and run them all
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-rasa: setup $(LOCKED_DEV) ## The example assistant on a real Rasa 3.6: needs Python 3.8-3.10 and 2.7 GB
-	@REFDESK_TEST_RASA=on $(BIN)/python -m pytest -v -s -p no:xdist tests/rasa
+	@REFDESK_TEST_RASA=on $(BIN)/python -m pytest -v -s -rs -p no:xdist tests/rasa
 
 check: code test ## Everything that guards it: style, types, import rules, security, tests
 
