@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, lazyload, make_transient_to_detached
+from sqlalchemy.orm import Session
 
 from bot.channels import CHANNELS
 from bot.channels.base import Declaration
@@ -18,17 +18,16 @@ from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron
 from bot.outbox import accept, enqueue_at, held
 from bot.windows import open_window
 from tracker import consultations
-from tracker.rows import add, change
+from tracker.rows import add, attach, change, columns_of, read
 
 _LOCKED = (
-    select(Conversation)
+    select(*columns_of(Conversation))  # its account, who asks has in hand
     .where(
         Conversation.library_id == bindparam("library"),
         Conversation.account_id == bindparam("account"),
         Conversation.external_id == bindparam("patron"),
     )
-    .options(lazyload(Conversation.account))  # who asks has it in hand
-    .with_for_update(of=Conversation)
+    .with_for_update()
 )
 _NEW_ON_SQLITE = sqlite.insert(Conversation).on_conflict_do_nothing().returning(Conversation.id)
 _NEW_ON_POSTGRESQL = (
@@ -126,7 +125,7 @@ def locked_conversation(
 ) -> Conversation:
     """The patron's conversation on this account, made when new, locked until the commit."""
     named = {"library": account.library_id, "account": account.id, "patron": external_id}
-    found = session.scalar(_LOCKED, named)
+    found = read(session, Conversation, _LOCKED, named)
     if found is not None:
         return found
     values = {
@@ -147,12 +146,12 @@ def locked_conversation(
     is_postgresql = session.get_bind().dialect.name == "postgresql"
     insert = _NEW_ON_POSTGRESQL if is_postgresql else _NEW_ON_SQLITE
     number = session.connection().scalar(insert, values)
-    if number is None:  # another transaction has just made it
-        return session.scalars(_LOCKED, named).one()
-    conversation = Conversation(id=number, **values)
-    make_transient_to_detached(conversation)
-    session.add(conversation)
-    return conversation
+    if number is not None:
+        return attach(session, Conversation, {"id": number, **values})
+    made = read(session, Conversation, _LOCKED, named)  # by another transaction, just now
+    if made is None:
+        raise LookupError("a conversation can neither be made nor found")
+    return made
 
 
 def known_patron(conversation: Conversation, *, now: datetime) -> Patron:

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -70,25 +71,24 @@ def enqueue_at(
     via: str | None = None,
 ) -> Outbox:
     """The same in a place that the caller has taken."""
-    row = Outbox(
-        library_id=conversation.library_id,
-        conversation_id=conversation.id,
-        consultation_id=consultation_id,
-        position=position,
-        key=new_key(),
-        via=via,
-        reply=reply.as_dict(),
-        by=by,
-        substantive=substantive,
-        state=OutboxState.SENT if sent else OutboxState.NEW,
-        attempts=0,
-        attempt_log=[],
-        next_attempt_at=None if sent else now,
-        created_at=now,
-        sent_at=now if sent else None,
-    )
-    store(session, row)
-    return row
+    values: dict[str, Any] = {
+        "library_id": conversation.library_id,
+        "conversation_id": conversation.id,
+        "consultation_id": consultation_id,
+        "position": position,
+        "key": new_key(),
+        "via": via,
+        "reply": reply.as_dict(),
+        "by": by,
+        "substantive": substantive,
+        "state": OutboxState.SENT if sent else OutboxState.NEW,
+        "attempts": 0,
+        "attempt_log": [],
+        "next_attempt_at": None if sent else now,
+        "created_at": now,
+        "sent_at": now if sent else None,
+    }
+    return store(session, Outbox, values)
 
 
 def new_key() -> str:

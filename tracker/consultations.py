@@ -5,7 +5,7 @@ column. `at` is when it happened, `now` when we learnt of it. No event is placed
 receipt: clocks that disagree by seconds must not make an answer come before its question.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
@@ -101,34 +101,32 @@ def open_consultation(
     is flagged. `linked_to` is the key of an earlier consultation that this one goes on from.
     """
     received, suspect = receipt(at, now)
-    consultation = Consultation(
-        library_id=library.id,
-        key=key or uuid4().hex,
-        conversation_id=conversation_id,
-        linked_to=linked_to,
-        opened_at=received,
-        opened_channel=channel,
-        clock_suspect=clock_suspect or suspect,
-    )
+    opened = {
+        "library_id": library.id,
+        "key": key or uuid4().hex,
+        "conversation_id": conversation_id,
+        "linked_to": linked_to,
+        "opened_at": received,
+        "opened_channel": channel,
+        "clock_suspect": clock_suspect or suspect,
+    }
     data = {"language": language} if language else None
     first = EventData(Kind.MESSAGE.value, received, by, text, data)
-    _begin(session, consultation, [first], zone(library.timezone), now=now)
-    return consultation
+    return _begin(session, opened, [first], zone(library.timezone), now=now)
 
 
 def _begin(
     session: Session,
-    consultation: Consultation,
+    opened: Mapping[str, Any],
     events: Sequence[EventData],
     tz: tzinfo,
     *,
     now: datetime,
-) -> None:
+) -> Consultation:
     """Store a new consultation with its first events, folded already."""
-    stream = Stream(consultation.key, consultation.opened_at, consultation.opened_channel, events)
-    for name, value in _derived(session, consultation, fold([stream]), now=now).items():
-        setattr(consultation, name, value)
-    store(session, consultation)
+    facts = fold([Stream(opened["key"], opened["opened_at"], opened["opened_channel"], events)])
+    derived = _derived(session, opened["library_id"], facts, now=now)
+    consultation = store(session, Consultation, {**opened, **derived})
     memory = memory_of(session)
     memory.events[consultation.id] = []
     memory.locked.add(consultation.id)
@@ -136,6 +134,7 @@ def _begin(
         _record(session, consultation, event, now=now)
     memory.zones[consultation.library_id] = tz
     mark_dirty(session, consultation.library_id, {_local_day(session, consultation)})
+    return consultation
 
 
 def find(session: Session, library_id: int, key: str) -> Consultation | None:
@@ -510,17 +509,17 @@ def split(
     first = next(e for e in own.values() if e.kind == Kind.MESSAGE and e.by == PATRON)
     if moved[0].at <= first.at:
         raise errors.CannotSplit("the first message stays")
-    new = Consultation(
-        library_id=consultation.library_id,
-        key=key or uuid4().hex,
-        conversation_id=consultation.conversation_id,
-        linked_to=consultation.key,
-        opened_at=moved[0].at,
-        opened_channel=consultation.channel,
-        clock_suspect=consultation.clock_suspect,
-    )
+    opened = {
+        "library_id": consultation.library_id,
+        "key": key or uuid4().hex,
+        "conversation_id": consultation.conversation_id,
+        "linked_to": consultation.key,
+        "opened_at": moved[0].at,
+        "opened_channel": consultation.channel,
+        "clock_suspect": consultation.clock_suspect,
+    }
     copies = [_copy(event, language=consultation.language) for event in moved]
-    _begin(session, new, copies, _zone(session, consultation), now=now)
+    new = _begin(session, opened, copies, _zone(session, consultation), now=now)
     data = {"into": new.key, "moved": [event.at.isoformat() for event in moved]}
     done = _append(session, consultation, Kind.SPLIT, at=at, now=now, by=by, data=data)
     _append(
@@ -605,7 +604,8 @@ def refold(session: Session, consultation: Consultation, *, now: datetime) -> No
 def _write(session: Session, consultation: Consultation, facts: Facts, *, now: datetime) -> None:
     """Write the facts, set the deadlines, and mark the days whose counts may have changed."""
     days = {_local_day(session, consultation)}
-    change(session, consultation, _derived(session, consultation, facts, now=now))
+    derived = _derived(session, consultation.library_id, facts, now=now, before=consultation)
+    change(session, consultation, derived)
     days.add(_local_day(session, consultation))
     mark_dirty(session, consultation.library_id, days)
 
@@ -764,7 +764,12 @@ def deadlines_of(
 
 
 def _derived(
-    session: Session, consultation: Consultation, facts: Facts, *, now: datetime
+    session: Session,
+    library_id: int,
+    facts: Facts,
+    *,
+    now: datetime,
+    before: Consultation | None = None,
 ) -> dict[str, Any]:
     """What the row must say: the facts, and what follows from them and a calendar.
 
@@ -772,9 +777,9 @@ def _derived(
     merge moves the receipt, on which it depends.
     """
     values = {name: getattr(facts, name) for name in FACTS}
-    version, next_day_due_at = consultation.calendar_version, consultation.next_day_due_at
-    if version is None or consultation.received_at != facts.received_at:
-        library_id = consultation.library_id
+    version = None if before is None else before.calendar_version
+    next_day_due_at = None if before is None else before.next_day_due_at
+    if version is None or before is None or before.received_at != facts.received_at:
         current = (
             calendars.desk(session, library_id)
             if version is None
@@ -784,8 +789,8 @@ def _derived(
             version = current.version
             next_day_due_at = current.calendar.next_opening_day_due(facts.received_at)
     running = deadlines_of(facts, next_day_due_at)
-    if any(due <= now for _, due in running):
-        noticed = _noticed(session, consultation)
+    if before is not None and any(due <= now for _, due in running):
+        noticed = _noticed(session, before)
         running = [item for item in running if item not in noticed]
     return values | {
         "calendar_version": version,

@@ -7,14 +7,24 @@ five times as long as the statement itself. A turn of a conversation writes seve
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
-from sqlalchemy import Insert, Update, bindparam, insert, inspect, update
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    Select,
+    Update,
+    bindparam,
+    insert,
+    inspect,
+    update,
+)
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from tracker.columns import Base
 
+_Row = TypeVar("_Row", bound=Base)
 HEARS = "tracker.rows"
 """Where a session's `info` names who hears of each row that is inserted here."""
 Hears = Callable[[Session, type[Base], Mapping[str, Any]], None]
@@ -35,23 +45,52 @@ def add(session: Session, model: type[Base], values: Mapping[str, Any]) -> None:
     _tell(session, model, values)
 
 
-def store(session: Session, row: Base) -> None:
-    """Insert a new row, which then belongs to the session as if it had been read by it.
+def store(session: Session, model: type[_Row], values: Mapping[str, Any]) -> _Row:
+    """Insert a row and return it as if the session had read it.
 
-    Its foreign keys must be set as numbers: relationships are not followed. What the model or
-    the database fills in, besides the id, is read when it is asked for.
+    What is not given and has no default is NULL. What the database fills in, besides the key,
+    is read when it is asked for.
     """
-    shape = _shape(type(row))
-    state = inspect(row)
-    for name in shape.optional.difference(state.dict):
-        set_committed_value(row, name, None)
-    values = {name: value for name, value in state.dict.items() if name in shape.names}
-    result = session.connection().execute(shape.insert, values)
-    for name, value in zip(shape.keys, result.inserted_primary_key or (), strict=True):
-        set_committed_value(row, name, value)
+    shape = _shape(model)
+    known = dict.fromkeys(shape.optional) | dict(values)
+    result = session.connection().execute(shape.insert, known)
+    known |= zip(shape.keys, result.inserted_primary_key or (), strict=True)
+    row = attach(session, model, known)
+    _tell(session, model, known)
+    return row
+
+
+def columns_of(model: type[Base]) -> list[ColumnElement[Any]]:
+    """What a statement for `read` selects: all columns, under the names of the attributes."""
+    mapper = inspect(model)
+    return [column.label(mapper.get_property_by_column(column).key) for column in mapper.columns]
+
+
+def read(
+    session: Session, model: type[_Row], statement: Select[Any], named: Mapping[str, Any]
+) -> _Row | None:
+    """The object of the one row that a statement of `columns_of` finds, as it is now."""
+    session.flush()
+    row = session.connection().execute(statement, named).first()
+    if row is None:
+        return None
+    found = row._asdict()
+    key = tuple(found[name] for name in _shape(model).keys)
+    held = session.identity_map.get(session.identity_key(model, key))
+    if not isinstance(held, model):
+        return attach(session, model, found)
+    for name, value in found.items():
+        set_committed_value(held, name, value)
+    return held
+
+
+def attach(session: Session, model: type[_Row], values: Mapping[str, Any]) -> _Row:
+    """The object of a stored row that the session does not hold yet, as if it had read it."""
+    row = cast(_Row, inspect(model).class_manager.new_instance())
+    inspect(row).dict.update(values)
     make_transient_to_detached(row)
     session.add(row)
-    _tell(session, type(row), state.dict)
+    return row
 
 
 def change(session: Session, row: Base, values: Mapping[str, Any]) -> None:
