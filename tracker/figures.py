@@ -210,6 +210,11 @@ class Block:
         default_factory=lambda: dict.fromkeys((CONFIRMED, PRESUMED, ABANDONED, "matured"), 0)
     )
 
+    @property
+    def reference(self) -> int:
+        """Reference transactions (ARL, NISO Z39.7)."""
+        return self.received - self.excluded - self.directional
+
     def add(self, case: Case) -> None:
         """Count one consultation."""
         self.received += 1

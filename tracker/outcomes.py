@@ -6,9 +6,9 @@ here by the same rules. Tests hold the two together.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case, func, literal, not_, or_, select, true
 from sqlalchemy.orm import Session
@@ -27,6 +27,7 @@ from tracker.figures import (
     RATES,
     STAFFED,
     WITHIN,
+    Block,
     Case,
     deflection,
     is_waiting,
@@ -34,12 +35,22 @@ from tracker.figures import (
 )
 from tracker.fold import DAY, Facts, Status
 from tracker.models import Library
-from tracker.stats import as_they_were, in_stretches
+from tracker.stats import as_they_were, in_stretches, tally
 
 REOPEN_WINDOW = timedelta(days=7)
 BACKLOG = "backlog"
 CLOSED_UNANSWERED = "closed_unanswered"
 READ_LEVELS = range(1, 7)
+DAILY = (
+    "received",
+    "excluded",
+    "excluded_late",
+    "handed_over",
+    "bot_only",
+    "withdrawn",
+    "directional",
+    "reference",
+)
 MISSES_FIRST = {MISSED: 0, "overdue": 0, PENDING_LATE: 1, PENDING_OPEN: 2, PENDING_IN_TIME: 3}
 # The other outcomes come after these.
 GROUPS: Mapping[str, frozenset[str]] = {
@@ -113,14 +124,16 @@ def listed(
     wanted = {name: rule for name, rule in rules.items() if is_asked_for(name, outcome)}
     if not wanted:
         return []
-    named = case(*[(rule, literal(name)) for name, rule in wanted.items()])
-    query = select(C.id, C.key, C.received_at, named).where(
-        *_standing(library, start, end, at, channel), *of.conditions(), *_among(figure, wanted)
-    )
-    if limit is not None:
-        place = case(*[(rule, literal(_place(name))) for name, rule in wanted.items()])
-        query = query.order_by(place, C.received_at, C.key).limit(limit)
-    found = [Listed._make(row) for row in session.execute(query)]
+    standing = [*_standing(library, start, end, at, channel), *of.conditions()]
+    found: list[Listed] = []
+    for some in _in_places(wanted):
+        named = case(*[(rule, literal(name)) for name, rule in some.items()])
+        query = select(C.id, C.key, C.received_at, named).where(*standing, *_among(figure, some))
+        if limit is not None:  # in the order of the index, so that it stops when there are enough
+            query = query.order_by(C.received_at, C.key).limit(limit - len(found))
+        found += [Listed._make(row) for row in session.execute(query)]
+        if limit is not None and len(found) >= limit:
+            break
     for item, facts in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
         verdict = outcome_of(item, facts, figure, at) if of.fits(item) else None
         if verdict is not None and is_asked_for(verdict, outcome):
@@ -133,8 +146,55 @@ def in_order(found: list[Listed]) -> list[Listed]:
     return sorted(found, key=lambda item: (_place(item.outcome), item.received_at, item.key))
 
 
+def _in_places(
+    rules: Mapping[str, ColumnElement[bool]],
+) -> Iterator[Mapping[str, ColumnElement[bool]]]:
+    """The outcomes that stand together in a list, those that come first before the others."""
+    for place in sorted({_place(name) for name in rules}):
+        yield {name: rule for name, rule in rules.items() if _place(name) == place}
+
+
 def _place(outcome: str) -> int:
     return MISSES_FIRST.get(outcome, len(MISSES_FIRST))
+
+
+def totals(
+    session: Session,
+    library: Library,
+    figure: str,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    at: datetime,
+    channel: str | None = None,
+    of: Of = EVERYBODY,
+) -> Counter[str]:
+    """As `counted` of one figure; from the daily counts, where they hold it."""
+    period: dict[str, Any] = {"start": start, "end": end, "at": at, "channel": channel}
+    if of == EVERYBODY and figure in (*RATES, *DAILY, "deflection"):
+        blocks = tally(
+            session, library, keys=lambda *_: ("all",), times=False, by_day=False, **period
+        )
+        return _of_block(blocks.get("all") or Block(at), figure)
+    return counted(session, library, [figure], of=of, **period)[figure]
+
+
+def _of_block(block: Block, figure: str) -> Counter[str]:
+    if figure in RATES:
+        share = block.shares[figure]
+        return Counter(
+            {
+                WITHIN: share.within,
+                MISSED: share.matured - share.within,
+                PENDING_IN_TIME: share.pending_in_time,
+                PENDING_LATE: share.pending - share.pending_in_time - share.pending_open,
+                PENDING_OPEN: share.pending_open,
+            }
+        )
+    if figure == "deflection":
+        told = {name: block.deflection[name] for name in (CONFIRMED, PRESUMED, ABANDONED)}
+        return Counter({**told, STAFFED: block.deflection["matured"] - sum(told.values())})
+    return Counter({figure: getattr(block, figure)})
 
 
 def counted(

@@ -30,9 +30,9 @@ from tracker.outcomes import (
     READ_LEVELS,
     Listed,
     Of,
-    counted,
     is_asked_for,
     listed,
+    totals,
 )
 
 PAGE = 100
@@ -192,7 +192,7 @@ def _found(session: Session, screen: Screen, selection: Selection, ask: Asked) -
     try:
         if filters.ask_for_a_time:
             return _chosen(listed(session, library, ask.figure, **facts), screen, ask)
-        counts = counted(session, library, [ask.figure], **facts)[ask.figure]
+        counts = totals(session, library, ask.figure, **facts)
         facts |= {"outcome": ask.outcome, "limit": ask.shown}
         return _Found(counts, listed(session, library, ask.figure, **facts))
     except ValueError:

@@ -15,7 +15,7 @@ from api.screens import Screen, reading
 from tracker import handling
 from tracker.audits import correct_rate, samples
 from tracker.figures import Block
-from tracker.outcomes import counted
+from tracker.outcomes import DAILY, counted
 from tracker.rates import too_few
 from tracker.reports import desk_is_provisional
 from tracker.stats import tally
@@ -62,7 +62,9 @@ def after_the_first_answer(
             context |= {
                 "whole_address": selection.address("/manage/handling", whole="true"),
                 "resolution": None,
-                "volumes": _counts(screen, selection, _of_days(so_far)),
+                "volumes": _counts(
+                    screen, selection, {name: getattr(so_far, name) for name in DAILY}
+                ),
             }
         return screen.render("manage/handling.html", context)
 
@@ -73,12 +75,6 @@ def _summed(session: Session, screen: Screen, facts: Mapping[str, Any]) -> Block
         session, screen.library, keys=lambda *_: ("all",), times=False, by_day=False, **facts
     )
     return blocks.get("all") or Block(screen.now)
-
-
-def _of_days(block: Block) -> dict[str, int]:
-    """Of the volumes, those that daily counts hold."""
-    counts = {name: getattr(block, name) for name in handling.VOLUMES if hasattr(block, name)}
-    return {**counts, "reference": block.received - block.excluded - block.directional}
 
 
 def _shares(

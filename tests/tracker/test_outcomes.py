@@ -15,6 +15,7 @@ from tests.tracker.samples import NOW, desk_document
 from tests.tracker.test_consultations import answered, escalated
 from tracker import consultations
 from tracker.calendars import save_calendar
+from tracker.dirty import mark_dirty
 from tracker.figures import RATES
 from tracker.handling import VOLUMES
 from tracker.history import import_rows
@@ -27,8 +28,10 @@ from tracker.outcomes import (
     is_asked_for,
     listed,
     outcome_of,
+    totals,
 )
 from tracker.queue import closed_unanswered, count_closed_unanswered, waiting
+from tracker.rollups import refresh
 from tracker.stats import as_they_were, selected, stats
 
 HOUR = timedelta(hours=1)
@@ -49,7 +52,10 @@ def test_lists_and_counts_hold_what_each_consultation_is(
         import_rows(session, enumerate(random_history(f"o{seed}", count=150), start=1), now=NOW)
         told = {"read_scale": Consultation.id % 9, "directional": Consultation.id % 4 == 0}
         session.execute(update(Consultation).where(Consultation.id % 3 == 0).values(told))
-        for _ in range(6):
+        for number in range(6):
+            if number == 3:  # from here on with daily counts
+                mark_dirty(session, library.id, [date(2026, 3, day) for day in range(1, 15)])
+                refresh(session, now=NOW + timedelta(days=90))
             period: dict[str, Any] = {
                 "at": START + timedelta(days=dice.choice((2, 5, 12, 30))),
                 "start": date(2026, 3, dice.randrange(1, 6)) if dice.random() < 0.5 else None,
@@ -66,6 +72,7 @@ def test_lists_and_counts_hold_what_each_consultation_is(
                 assert +together[figure] == Counter(expected[figure].values())
                 alone = counted(session, library, [figure], **period)
                 assert +alone[figure] == +together[figure]
+                assert +totals(session, library, figure, **period) == +together[figure]
                 outcome = dice.choice([None, "pending", "matured", *expected[figure].values()])
                 some = [case for case in found if is_asked_for(case.outcome, outcome)]
                 few = listed(session, library, figure, **period, outcome=outcome, limit=7)
