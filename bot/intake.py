@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bot.channels import CHANNELS
-from bot.channels.base import Declaration
+from bot.channels.base import Declaration, measure, said_with_choices
 from bot.conversation import AskedAt, take_turn
 from bot.desk import Desk
 from bot.messages import Inbound, Reply
@@ -78,11 +78,22 @@ def receive(
         asked_at=question_time(inbound, now),
         now=now,
     )
-    replies = (*_release_held(session, conversation, declaration, now=now), *outcome.replies)
+    waiting = held(session, conversation) if conversation.position else ()
+    released = _release(session, declaration, waiting, now=now)
+    in_response = len(released) == len(waiting) and (
+        not released or _fit(declaration, (*released, *outcome.replies))
+    )
+    replies = (*released, *(outcome.replies if in_response else ()))
     number = outcome.consultation.id if outcome.consultation is not None else None
     position = _keep(session, conversation, inbound, number, replies=replies, now=now)
     last = _queue_replies(
-        session, conversation, declaration, outcome.replies, number, after=position, now=now
+        session,
+        conversation,
+        outcome.replies,
+        number,
+        after=position,
+        sent=declaration.stored or (declaration.passive_reply and in_response),
+        now=now,
     )
     said = {"state": outcome.state, "language": outcome.language, "position": last}
     change(session, conversation, said | _heard(conversation, declaration, inbound, now=now))
@@ -310,35 +321,43 @@ def _heard(
     }
 
 
-def _release_held(
-    session: Session, conversation: Conversation, declaration: Declaration, *, now: datetime
+def _release(
+    session: Session, declaration: Declaration, waiting: Sequence[Outbox], *, now: datetime
 ) -> list[Reply]:
-    """What waited for this contact: it goes with the response, or else to the worker now."""
-    if conversation.position == 0:
-        return []
-    waiting = held(session, conversation)
-    for row in waiting:
+    """What waited for this contact goes with the response, and is returned, as far as it fits
+    there whole; the rest, and on other channels all of it, goes to the worker now."""
+    with_it: list[Reply] = []
+    for number, row in enumerate(waiting):
         row.next_attempt_at = now
-        if declaration.passive_reply:
+        reply = Reply.from_dict(row.reply)
+        is_next = declaration.passive_reply and len(with_it) == number
+        if is_next and _fit(declaration, (*with_it, reply)):
             accept(session, row, now=now)
-    return [Reply.from_dict(row.reply) for row in waiting] if declaration.passive_reply else []
+            with_it.append(reply)
+    return with_it
+
+
+def _fit(declaration: Declaration, replies: Sequence[Reply]) -> bool:
+    """Whether the one text of a response holds these replies: what is cut off is lost."""
+    limit = declaration.text.limit
+    text = "\n\n".join(said_with_choices(reply) for reply in replies)
+    return limit is None or measure(text, declaration.text.unit) <= limit
 
 
 def _queue_replies(
     session: Session,
     conversation: Conversation,
-    declaration: Declaration,
     replies: Sequence[Reply],
     consultation_id: int | None,
     *,
     after: int,
+    sent: bool,
     now: datetime,
 ) -> int:
-    """A passive reply leaves with the response; anything else waits for the worker.
+    """What leaves with the response is `sent`; anything else waits for the worker.
 
     They follow the position `after`; returns that of the last one.
     """
-    at_once = declaration.stored or declaration.passive_reply
     for position, reply in enumerate(replies, start=after + 1):
         enqueue_at(
             session,
@@ -348,7 +367,7 @@ def _queue_replies(
             by="bot",
             now=now,
             consultation_id=consultation_id,
-            sent=at_once,
+            sent=sent,
         )
     return after + len(replies)
 

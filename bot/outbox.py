@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import dropwhile
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -15,12 +16,12 @@ from tracker import consultations
 from tracker.models import Consultation
 from tracker.rows import change, store
 
-_HELD = (
+_IN_LINE = (
     select(Outbox)
     .where(
         Outbox.conversation_id == bindparam("conversation"),
         Outbox.state == OutboxState.NEW,
-        Outbox.next_attempt_at.is_(None),
+        Outbox.via.is_(None),
     )
     .order_by(Outbox.position)
 )
@@ -124,5 +125,6 @@ def accept_pushed(
 
 
 def held(session: Session, conversation: Conversation) -> Sequence[Outbox]:
-    """Replies that wait for the patron's next contact, in their order."""
-    return session.scalars(_HELD, {"conversation": conversation.id}).all()
+    """Replies that wait for the patron's next contact, with those in line behind them."""
+    in_line = session.scalars(_IN_LINE, {"conversation": conversation.id})
+    return list(dropwhile(lambda row: row.next_attempt_at is not None, in_line))

@@ -260,6 +260,47 @@ def test_what_waited_rides_in_the_passive_reply_and_counts_then(asker, channel):
     assert asker.consultation.feedback_at == asker.now
 
 
+def test_what_waited_and_fits_no_response_is_sent_whole_before_anything_newer(asker, channel):
+    asker.waits(hours=49)
+    long = "长" * 700  # 2100 bytes, and the response holds 2048
+    rows = [reply(asker, text) for text in ("第一", long)]
+    work(asker, channel)
+    work(asker, channel)
+
+    turn = asker.says("怎么续借")
+
+    assert [each.text for each in turn.replies] == ["第一"]
+    assert [row.state for row in rows] == [OutboxState.SENT, OutboxState.NEW]
+    for _ in range(2):
+        work(asker, channel)
+    first, second = (text for _, text, *_ in channel.sent)
+    assert first == long
+    assert "续借" in second
+
+
+def test_all_that_waited_comes_with_one_contact(asker, channel):
+    asker.waits(hours=49)
+    for text in ("第一", "第二"):
+        reply(asker, text)
+    work(asker, channel)
+
+    turn = asker.says("有人吗")
+
+    assert [each.text for each in turn.replies][:2] == ["第一", "第二"]
+
+
+def test_what_waited_and_a_new_answer_share_a_response_only_if_both_fit(asker, channel):
+    asker.waits(hours=49)
+    reply(asker, "长" * 600)
+    work(asker, channel)
+
+    turn = asker.says("长的")
+
+    assert [each.text for each in turn.replies] == ["长" * 600]
+    work(asker, channel)
+    assert [text[:5] for _, text, *_ in channel.sent] == ["很长的一句"]
+
+
 def test_after_the_window_a_patron_with_an_address_gets_mail(asker, channel):
     known_patron(asker.conversation, now=asker.now).email = "reader@example.edu"
     asker.waits(hours=49)

@@ -116,13 +116,16 @@ class Slack:
     def send(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
         """Post where the patron last wrote, or to them directly. Slack takes no key of ours."""
         place = reply.thread or {}
-        messages = _messages(reply)
-        if place.get("response_url"):
-            messages = messages[self._respond(place["response_url"], messages) :]
         where = {"channel": place.get("channel") or to}
         if place.get("thread_ts"):
             where["thread_ts"] = place["thread_ts"]
-        return send_in_order(messages, lambda message: self._post({**where, **message}))
+
+        def say(message: Json) -> str | None:
+            if self._has_answered(place.get("response_url"), message):
+                return None
+            return self._post({**where, **message})
+
+        return send_in_order(_messages(reply), say)
 
     def post(self, text: str, *, thread: str | None) -> str:
         """Post for librarians; see bot.channels.base.Staffroom."""
@@ -168,12 +171,11 @@ class Slack:
     def _post(self, message: Json) -> str | None:
         return words(self._api.post(message), "ts") or None
 
-    def _respond(self, address: str, messages: Sequence[Json]) -> int:
-        """Answer a command where it was typed; returns how many messages still could."""
-        for number, message in enumerate(messages):
-            if not self._api.respond(address, {"response_type": "ephemeral", **message}):
-                return number
-        return len(messages)
+    def _has_answered(self, address: str | None, message: Json) -> bool:
+        """Answer a command where it was typed; False where that is not, or no longer, possible."""
+        if not address:
+            return False
+        return self._api.respond(address, {"response_type": "ephemeral", **message})
 
 
 def _messages(reply: Reply) -> list[Json]:

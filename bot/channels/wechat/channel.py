@@ -30,7 +30,15 @@ from bot.channels.wechat.account import Account
 from bot.channels.wechat.crypto import CannotDecrypt, Envelope, matches, signature
 from bot.channels.wechat.forwarding import Forwarder
 from bot.channels.wechat.service import MENU_REFUSED, CustomerService
-from bot.messages import Inbound, OneBody, Received, Reply, WebhookRequest, WebhookResponse
+from bot.messages import (
+    Inbound,
+    OneBody,
+    Received,
+    Reply,
+    ReplyKind,
+    WebhookRequest,
+    WebhookResponse,
+)
 
 ACK_SECONDS = 5.0
 CLOCK_TOLERANCE = timedelta(minutes=10)
@@ -136,16 +144,14 @@ class WeChat:
         if not self._forwarder.wants(context["name"], answered=bool(replies)):
             return None
         reply = self._forwarder.pass_on(context["message"].encode(), context)
-        return None if reply is None else self._response(reply, context)
+        # A librarian's answer that waited for this contact counts as delivered with our response.
+        must_answer = any(each.kind is ReplyKind.LIBRARIAN for each in replies)
+        return None if reply is None or must_answer else self._response(reply, context)
 
     def send(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
         """Send through the customer-service interface; WeChat takes no key of ours."""
         if self._account.passive_only:
-            raise SendError(
-                "This account may only answer when the patron writes.",
-                failure=SendFailure.WINDOW_CLOSED,
-                code="passive_only",
-            )
+            raise _only_when_asked(reply)
         messages = shaping.pushed(reply)
         try:
             return self._send_all(to, messages)
@@ -303,6 +309,16 @@ class WeChat:
         return send_in_order(
             messages, lambda message: self._service.send({"touser": to, **message})
         )
+
+
+def _only_when_asked(reply: Reply) -> SendError:
+    """Why an account without the customer-service interface sends nothing by itself."""
+    if len(shaping.pushed_as_text(reply)) > 1:
+        limit = shaping.TEXT_BYTES
+        text = f"This account may only answer in one text of {limit} bytes: shorten it."
+        return SendError(text, failure=SendFailure.PERMANENT, code="too_long")
+    text = "This account may only answer when the patron writes."
+    return SendError(text, failure=SendFailure.WINDOW_CLOSED, code="passive_only")
 
 
 def _check_time(timestamp: str, now: datetime) -> None:

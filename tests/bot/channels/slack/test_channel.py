@@ -397,6 +397,23 @@ def test_a_command_whose_answer_breaks_is_uncertain(channel, desk, platform, pat
     assert failure_of(channel, reply=reply).failure is SendFailure.RETRY
 
 
+def test_a_command_whose_second_part_breaks_is_not_answered_from_the_beginning(
+    channel, desk, platform, patron
+):
+    patron.commands("?")
+    long = answered(Reply("One whole sentence. " * 300, ReplyKind.LIBRARIAN), desk.heard[0])
+    accept = platform.handle
+
+    def accept_once(asked):
+        platform.fail_next(Answer(b"", 500), path="/commands/")
+        return accept(asked)
+
+    platform.handle = accept_once
+    found = failure_of(channel, reply=long)
+
+    assert (found.failure, found.parts_sent) == (SendFailure.UNCERTAIN, 1)
+
+
 def test_no_secret_is_told(account, platform, patron):
     shown = []
     for fault in (*Fault, error("invalid_auth")):

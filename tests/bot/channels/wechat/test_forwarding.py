@@ -99,6 +99,17 @@ def test_what_we_do_not_answer_goes_there_and_its_reply_comes_back(library, vend
     assert "<EventKey><![CDATA[book-a-seat]]></EventKey>" in vendor.heard[0]
 
 
+def test_a_librarians_answer_that_waited_is_not_pushed_out_by_the_vendors(
+    library, vendor, platform
+):
+    desk = library(forward_events="CLICK")
+    desk.answer = lambda inbound: (Reply("在三楼。", ReplyKind.LIBRARIAN),)
+    reader = platform.patron(READER, desk)
+
+    assert reader.clicks("book-a-seat").reply == "在三楼。"
+    assert len(vendor.heard) == 1
+
+
 def test_what_we_answer_stays_here(library, vendor, platform):
     desk = library()
     desk.answer = lambda inbound: ANSWER

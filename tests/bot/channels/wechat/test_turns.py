@@ -194,6 +194,18 @@ def test_a_late_answer_waits_for_the_next_contact_and_nothing_is_pushed(
     assert platform.calls == []
 
 
+def test_a_late_answer_too_long_for_a_response_is_for_its_writer_to_shorten(
+    only_answering, platform, reader, consultations
+):
+    reader.says("县志在哪里？")
+
+    only_answering.answers(consultations()[0], "长" * 700)
+
+    (row,) = delivery.needing_attention(only_answering.session, consultations()[0].library_id)
+    assert "shorten it" in row.attempt_log[-1]["why"]
+    assert platform.calls == []
+
+
 def test_taps_in_a_menu_open_one_minute_and_typed_words_two_days(
     intake, platform, reader, consultations, clock
 ):
