@@ -173,7 +173,9 @@ def waiting_replies(
     _hear_language(conversation, inbound, language)
     _take_along(session, conversation)
     key = f"{inbound.dedupe_key}:look"
-    look = replace(inbound, text="", payload=None, kind=InboundKind.EVENT, dedupe_key=key)
+    look = replace(
+        inbound, text="", payload=None, kind=InboundKind.EVENT, dedupe_key=key, event="message"
+    )
     answer = take(session, desk, account, look, now=now)
     if answer.replies:
         return answer

@@ -10,13 +10,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bot.channels import CHANNELS
-from bot.channels.base import Declaration, measure, said_with_choices
+from bot.channels.base import Declaration, Window, measure, said_with_choices
 from bot.conversation import AskedAt, take_turn
 from bot.desk import Desk
 from bot.messages import Inbound, Reply
 from bot.models import ChannelAccount, Conversation, Inbox, Outbox, Patron
 from bot.outbox import accept, enqueue_at, held
-from bot.windows import open_window
+from bot.windows import open_window, opened_windows
 from tracker import consultations
 from tracker.rows import add, attach, change, columns_of, read
 
@@ -78,12 +78,14 @@ def receive(
         asked_at=question_time(inbound, now),
         now=now,
     )
-    waiting = held(session, conversation) if conversation.position else ()
-    released = _release(session, declaration, waiting, now=now)
-    in_response = len(released) == len(waiting) and (
+    opened = opened_windows(declaration, inbound) if conversation.position else ()
+    waiting = held(session, conversation) if opened else ()
+    released = _release(session, declaration, opened, waiting, now=now)
+    has_room = len(released) == len(waiting) and (
         not released or _fit(declaration, (*released, *outcome.replies))
     )
-    replies = (*released, *(outcome.replies if in_response else ()))
+    is_told = has_room or not declaration.passive_reply
+    replies = (*released, *(outcome.replies if is_told else ()))
     number = outcome.consultation.id if outcome.consultation is not None else None
     position = _keep(session, conversation, inbound, number, replies=replies, now=now)
     last = _queue_replies(
@@ -92,7 +94,7 @@ def receive(
         outcome.replies,
         number,
         after=position,
-        sent=declaration.stored or (declaration.passive_reply and in_response),
+        sent=declaration.stored or (declaration.passive_reply and has_room),
         now=now,
     )
     said = {"state": outcome.state, "language": outcome.language, "position": last}
@@ -322,16 +324,23 @@ def _heard(
 
 
 def _release(
-    session: Session, declaration: Declaration, waiting: Sequence[Outbox], *, now: datetime
+    session: Session,
+    declaration: Declaration,
+    opened: Sequence[Window],
+    waiting: Sequence[Outbox],
+    *,
+    now: datetime,
 ) -> list[Reply]:
     """What waited for this contact goes with the response, and is returned, as far as it fits
-    there whole; the rest, and on other channels all of it, goes to the worker now."""
+    there whole; the rest goes to the worker now, and so does all of it where the channel has no
+    such response, or the patron only agreed to be told."""
+    may_answer = declaration.passive_reply and not all(window.announces for window in opened)
     with_it: list[Reply] = []
     for number, row in enumerate(waiting):
         row.next_attempt_at = now
         reply = Reply.from_dict(row.reply)
-        is_next = declaration.passive_reply and len(with_it) == number
-        if is_next and _fit(declaration, (*with_it, reply)):
+        is_next = len(with_it) == number
+        if may_answer and is_next and _fit(declaration, (*with_it, reply)):
             accept(session, row, now=now)
             with_it.append(reply)
     return with_it

@@ -30,6 +30,14 @@ def opened_by(inbound: Inbound) -> str:
     return "message" if inbound.kind in _OPENS_AS_MESSAGE else inbound.kind.value
 
 
+def opened_windows(declaration: Declaration, inbound: Inbound) -> tuple[Window, ...]:
+    """What this lets us write: nothing when a patron leaves, nor after a mere event."""
+    if inbound.kind is InboundKind.UNFOLLOW:
+        return ()
+    name = opened_by(inbound)
+    return tuple(window for window in declaration.windows if window.opened_by == name)
+
+
 def open_window(
     ledger: Sequence[dict[str, Any]], declaration: Declaration, inbound: Inbound, *, at: datetime
 ) -> Ledger:
@@ -40,12 +48,10 @@ def open_window(
     if inbound.kind is InboundKind.UNFOLLOW:
         return []
     rows = [row for row in ledger if _is_open(row, at)]
-    name = opened_by(inbound)
-    for window in declaration.windows:
-        if window.opened_by == name:
-            if window.refills_on_message:
-                rows = [row for row in rows if row["opened_by"] != name]
-            rows.append(_row(window, at))
+    for window in opened_windows(declaration, inbound):
+        if window.refills_on_message:
+            rows = [row for row in rows if row["opened_by"] != window.opened_by]
+        rows.append(_row(window, at))
     return rows
 
 

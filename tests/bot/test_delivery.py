@@ -278,6 +278,19 @@ def test_what_waited_and_fits_no_response_is_sent_whole_before_anything_newer(as
     assert "续借" in second
 
 
+@pytest.mark.parametrize("kind", [InboundKind.UNFOLLOW, InboundKind.EVENT])
+def test_what_waited_goes_on_waiting_when_the_patron_leaves_or_says_nothing(asker, channel, kind):
+    asker.waits(hours=49)
+    row = reply(asker)
+    work(asker, channel)
+
+    turn = asker.says("", kind=kind)
+
+    assert turn.replies == ()
+    assert (row.state, row.next_attempt_at) == (OutboxState.NEW, None)
+    assert asker.consultation.feedback_at is None
+
+
 def test_all_that_waited_comes_with_one_contact(asker, channel):
     asker.waits(hours=49)
     for text in ("第一", "第二"):
