@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 
 from bot.channels.base import Refused, SendError, SendFailure
@@ -184,6 +185,20 @@ def test_it_is_paused_and_resumed_as_it_was_recorded(channel, rasa):
         address, theirs = posted(name)
         assert rasa.asked[-1].path == address.path
         assert rasa.asked[-1].document == theirs
+
+
+@pytest.mark.parametrize("name", ["tracker_post_event_pause", "tracker_post_bot_event"])
+def test_our_stand_in_for_rasa_answers_with_keys_that_rasa_has(rasa, name):
+    exchange = recorded(name)
+    sent = exchange["request"]["json"]
+    event = sent[0] if isinstance(sent, list) else sent
+    where = f"http://rasa:5005{exchange['request']['path']}"
+
+    with httpx.Client(transport=rasa.transport) as http:
+        ours = http.post(where, json=event).json()
+
+    assert ours.keys() <= exchange["response"]["json"].keys()
+    assert ours["paused"] == exchange["response"]["json"]["paused"]
 
 
 def test_a_pause_that_rasa_has_forgotten_is_made_again(channel, rasa):
