@@ -67,6 +67,18 @@ def test_the_worked_example_of_a_channel_reads_a_signed_message(line):
     assert message.dedupe_key == "01HEVENT"
 
 
+def test_the_worked_example_takes_what_lines_own_library_signed(line):
+    payloads = ROOT / "tests" / "bot" / "channels" / "line" / "payloads"
+    vector = json.loads((payloads / "vector.json").read_bytes())
+    line._secret = vector["channel_secret"]
+    headers = {"x-line-signature": vector["x-line-signature"]}
+    body = (payloads / vector["body_file"]).read_bytes()
+
+    (message,) = line.receive(WebhookRequest("POST", {}, headers, body), now=NOW).messages
+
+    assert (message.patron, message.text) == ("Ureader01", "開館時間は？")
+
+
 def test_the_worked_example_refuses_a_forged_one(line):
     with pytest.raises(Refused):
         line.receive(request(BODY, signed_with="guessed"), now=NOW)

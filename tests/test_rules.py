@@ -117,6 +117,19 @@ def test_every_channel_has_a_page_and_is_tried(kind: str) -> None:
     assert any((ROOT / "tests" / "bot" / "channels").glob(f"*{kind}*"))
 
 
+@pytest.mark.parametrize("kind", sorted(CHANNELS))
+def test_a_guide_lists_every_fact_that_nobody_could_verify(kind: str) -> None:
+    unverified = CHANNELS[kind].declaration.unverified
+    guide = ROOT / "bot" / "channels" / kind / "README.md"
+    confirm = (
+        guide.read_text("utf-8").partition("## Confirm on your account")[2] if unverified else ""
+    )
+
+    listed = re.findall(r"^(?:- |\| (?!What |---))", confirm, re.MULTILINE)
+
+    assert len(listed) >= len(unverified)
+
+
 def commands() -> list[list[str]]:
     """Every command and sub-command."""
     runner = CliRunner()

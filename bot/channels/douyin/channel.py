@@ -100,6 +100,7 @@ class Douyin:
             raise ValueError("The setting access_granted must be true or false.")
         self.name = name
         self._given = given
+        self._is_off = given.get("access_granted", "false").lower() != "true"
         self._base = given.get("api_base", API_BASE).rstrip("/")
         self._http = http
         self._access = Access(given, http=http, tokens=tokens)
@@ -110,6 +111,8 @@ class Douyin:
         Unverified is whether the set-up request is signed: its number is given back either
         way, which tells a stranger nothing and changes nothing.
         """
+        if self._is_off:
+            raise Refused(CLOSED)
         if request.method != "POST":
             raise Refused("only POST is answered", status=405)
         event = json_object(request.body)
@@ -135,6 +138,8 @@ class Douyin:
 
     def send(self, to: str, reply: Reply, *, key: str, now: datetime) -> str | None:
         """Answer the patron's newest message. Douyin takes no key of ours."""
+        if self._is_off:
+            raise SendError(CLOSED, failure=SendFailure.PERMANENT, code="off")
         handle = Handle.of_thread(reply.thread, now=now)
         if handle is None:
             message = "No message of the patron can be answered now: Douyin needs one to quote."
@@ -147,7 +152,7 @@ class Douyin:
 
     def check(self) -> list[str]:
         """Why the channel is off, or whether Douyin gives an access token."""
-        if self._given.get("access_granted", "false").lower() != "true":
+        if self._is_off:
             return [CLOSED]
         return trouble(self._access.token)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.channels.base import SendError, SendFailure
+from bot.channels.base import Refused, SendError, SendFailure
 from bot.channels.douyin import Douyin
 from bot.channels.douyin.handles import Handle
 from bot.channels.douyin.signing import HEADER, signature
@@ -339,6 +339,18 @@ def test_the_channel_says_why_it_is_off(account):
     (why,) = account().check()
     assert "closed" in why
     assert "access_granted" in why
+
+
+def test_nothing_is_taken_or_sent_while_it_is_off(account, platform):
+    off = account()
+    request = WebhookRequest("POST", {}, {}, (PAYLOADS / "verify_webhook.json").read_bytes())
+
+    with pytest.raises(Refused, match="access_granted"):
+        off.receive(request, now=SUNDAY)
+    with pytest.raises(SendError, match="access_granted"):
+        off.send(PATRON, Reply("可以。", ReplyKind.ANSWER), key="k", now=SUNDAY)
+
+    assert platform.asked == []
 
 
 def test_an_admitted_account_is_healthy(channel):
