@@ -98,7 +98,8 @@ def respond(
     """The sentence as JSON for programs, with Rasa's keys for its; as a page for people."""
     if request.url.path.startswith(RASA_PATHS):
         shape = {"description": HTTPStatus(status).phrase, "status": status, "message": sentence}
-        return JSONResponse({**shape, **details}, status_code=status, headers=headers)
+        to_any_page = {**(headers or {}), "access-control-allow-origin": "*"}
+        return JSONResponse({**shape, **details}, status_code=status, headers=to_any_page)
     if not _is_page(request):
         content = {"error": sentence, "request": request.state.request_id, **details}
         return JSONResponse(content, status_code=status, headers=headers)

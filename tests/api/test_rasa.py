@@ -79,6 +79,8 @@ def test_a_refusal_has_exactly_the_recorded_keys(
     assert ours.status_code == ours.json()["status"] == theirs["status"]
     assert set(ours.json()) == set(theirs["json"])
     assert ours.json()["description"] == theirs["json"]["description"]
+    any_page = "access-control-allow-origin"
+    assert ours.headers[any_page] == theirs["headers"][any_page]
 
 
 def test_what_the_bot_stumbles_over_goes_to_a_librarian(
