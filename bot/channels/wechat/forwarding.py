@@ -20,6 +20,7 @@ from bot.channels.wechat.account import UNANSWERED, Forwarding
 from bot.channels.wechat.crypto import CannotDecrypt, Envelope, matches, signature
 
 WITHIN = httpx.Timeout(3.0, connect=1.5, pool=0.5)  # seconds; WeChat gives all of us five
+WHOLE_ANSWER = 3.5  # seconds, however slowly its parts come
 AT_ONCE = 8  # requests under way there
 FAILURES, PAUSE = 3, 30.0  # so many in a row, then nothing for so many seconds
 NOTHING = {b"", b"success"}
@@ -51,7 +52,7 @@ class Forwarder:
         if self.ticks() < self._rests_until or not self._places.acquire(blocking=False):
             return None
         try:
-            answer = self._post(message, context["patron"])
+            status, body = self._post(message, context["patron"])
         except httpx.HTTPError as error:
             self._count(failed=True)
             name = type(error).__name__
@@ -59,13 +60,13 @@ class Forwarder:
             raise SendError(text, failure=SendFailure.RETRY) from None
         finally:
             self._places.release()
-        self._count(failed=answer.status_code >= 500)
-        if answer.status_code != httpx.codes.OK:
-            text = f"The second callback answered with HTTP status {answer.status_code}."
+        self._count(failed=status >= 500)
+        if status != httpx.codes.OK:
+            text = f"The second callback answered with HTTP status {status}."
             raise SendError(text, failure=SendFailure.PERMANENT)
-        return self._reply(answer.content, context)
+        return self._reply(body, context)
 
-    def _post(self, message: bytes, patron: str) -> httpx.Response:
+    def _post(self, message: bytes, patron: str) -> tuple[int, bytes]:
         timestamp, nonce = _second_of(message), secrets.token_hex(5)
         token = self.target.token
         query = {
@@ -79,13 +80,25 @@ class Forwarder:
             query["encrypt_type"] = "aes"
             query["msg_signature"] = signature(token, timestamp, nonce, encrypted).decode()
             message = f"<xml><Encrypt><![CDATA[{encrypted}]]></Encrypt></xml>".encode()
-        return self.http.post(
+        until = self.ticks() + WHOLE_ANSWER
+        with self.http.stream(
+            "POST",
             f"{self.target.url}?{urlencode(query)}",
             content=message,
             headers={"content-type": "text/xml"},
             timeout=WITHIN,
             follow_redirects=False,
-        )
+        ) as answer:
+            return answer.status_code, self._body(answer, until)
+
+    def _body(self, answer: httpx.Response, until: float) -> bytes:
+        """All of an answer that comes in time and has an end."""
+        body = b""
+        for part in answer.iter_bytes():
+            body += part
+            if self.ticks() > until or len(body) > reading.MAX_BODY:
+                raise httpx.ReadTimeout("it comes too slowly, or is too large")
+        return body
 
     def _count(self, *, failed: bool) -> None:
         with self._lock:

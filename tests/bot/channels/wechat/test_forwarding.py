@@ -182,6 +182,31 @@ def test_a_dead_vendor_is_left_alone_for_a_while(library, vendor, platform):
     assert reader.clicks("x").reply == "您的预约已提交"
 
 
+@pytest.mark.parametrize("seconds_a_part", [1.0, 0.0])
+def test_an_answer_that_trickles_or_never_ends_is_not_waited_for(
+    library, vendor, platform, seconds_a_part
+):
+    desk = library()
+    ticks = [100.0]
+    desk.channel._forwarder.ticks = lambda: ticks[0]
+    parts = []
+
+    def endless():
+        while True:
+            ticks[0] += seconds_a_part
+            parts.append(b" " * 1000)
+            yield parts[-1]
+
+    desk.channel._forwarder.http = httpx.Client(
+        transport=httpx.MockTransport(lambda request: httpx.Response(200, content=endless()))
+    )
+
+    with pytest.raises(SendError, match="did not answer"):
+        platform.patron(READER, desk).clicks("book-a-seat")
+
+    assert len(parts) < 100
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
