@@ -52,6 +52,7 @@ SMALL_TALK = frozenset(
         "yes",
     }
 )
+OURS = "refdesk_"  # begins the intents of our example assistant that are no questions
 _KEPT = ("category", "tags", "url", "valid_from", "valid_until", "review_by", "owner")
 _COUNTS = "phrasings"  # in the metadata: how many of the examples are of each language
 _ANNOTATION = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\{[^{}]*\})")
@@ -246,6 +247,8 @@ def _entry(name: str, intent: _Intent, responses: Sequence[Mapping[str, Any]]) -
     """The entry that an intent and its response make. Raises BadDocument."""
     if name.split("/", 1)[0] in SMALL_TALK:
         raise BadDocument(["small talk, which needs no entry"])
+    if name.startswith(OURS):
+        raise BadDocument(["a command to refdesk, which needs no entry"])
     answers = _answers(responses)
     if not answers:
         raise BadDocument(["no response with a plain text belongs to it"])

@@ -1,5 +1,6 @@
 """Rasa training data: written so that nothing is lost, read from assistants of others."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from kb.files import load_file
 from kb.rasa import load_rasa, write_rasa
 
 STARTER = Path(kb.__file__).parent / "starter" / "kb.yaml"
+EXAMPLE = Path(kb.__file__).parent.parent / "bot" / "rasa"
 ENTRY = EntryData(
     "renew-books",
     "circulation",
@@ -184,6 +186,16 @@ def test_a_folder_is_read_whole(tmp_path):
     (entry,) = load_rasa(tmp_path).entries
 
     assert (entry.id, entry.answers) == ("hours", {"en": "At eight."})
+
+
+def test_our_example_assistant_gives_back_the_entries_and_nothing_more(tmp_path):
+    shutil.copytree(EXAMPLE, tmp_path / "assistant")
+    write_rasa(tmp_path / "assistant" / "data" / "faq.yml", [ENTRY])
+
+    found = load_rasa(tmp_path / "assistant")
+
+    assert [entry.id for entry in found.entries] == [ENTRY.id]
+    assert "refdesk_ask_librarian" in dict(found.left_out)
 
 
 def test_edited_examples_fall_back_to_their_own_language(file):
