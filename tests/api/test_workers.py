@@ -1,8 +1,10 @@
-"""Several workers on one database: each reply once, in its order, whoever fails meanwhile."""
+"""Several workers on one database: each message and reply once, in its order, whoever fails
+meanwhile."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -19,10 +21,11 @@ from api.db import Database
 from api.libraries import add_library
 from api.settings import Settings
 from api.state import State
+from api.webhooks import take_push
 from api.worker import Worker
 from bot import delivery
-from bot.messages import Reply, ReplyKind
-from bot.models import ChannelAccount, Conversation, Outbox, OutboxState
+from bot.messages import Reply, ReplyKind, WebhookRequest
+from bot.models import ChannelAccount, Conversation, Inbox, Outbox, OutboxState
 from bot.outbox import enqueue
 from kb.knowledge import KnowledgeBases
 from tests.conftest import MONDAY, StandingClock
@@ -153,6 +156,35 @@ def test_three_workers_at_once_send_each_reply_once_and_in_order(
     assert set(states(shared)) == {OutboxState.SENT}
     for patron, screen in telegram.screens.items():
         assert [shown.text for shown in screen] == [f"{patron} {part}" for part in range(4)]
+
+
+def test_deliveries_at_once_repeated_and_shuffled_are_each_stored_once(
+    shared: State, telegram: Telegram
+) -> None:
+    calls: list[Any] = []
+    for number in range(60):
+        patron = telegram.patron(
+            2000 + number % 12, lambda call: (calls.append(call), (200, b""))[1]
+        )
+        patron.says(f"县志第{number}卷在哪里")
+    deliveries = [*calls, *calls[::2], *calls[::5]]
+    Random(5).shuffle(deliveries)
+
+    def deliver(call: Any) -> int:
+        sent = WebhookRequest("POST", call.query, call.headers, call.body)
+        return take_push(shared, "telegram", "telegram", sent).status
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(deliver, deliveries))
+
+    assert set(statuses) == {200}
+    with shared.database.snapshot() as session:
+        rows = session.execute(select(Inbox.conversation_id, Inbox.position, Inbox.text)).all()
+        replies = session.execute(select(Outbox.conversation_id, Outbox.position)).all()
+        assert len(session.scalars(select(Conversation)).all()) == 12
+    assert sorted(row.text for row in rows) == sorted(f"县志第{n}卷在哪里" for n in range(60))
+    places = [(row.conversation_id, row.position) for row in (*rows, *replies)]
+    assert len(places) == len(set(places))
 
 
 def test_a_worker_does_not_wait_for_what_another_has_just_taken(shared: State, put: Put) -> None:
