@@ -112,19 +112,22 @@ def listed(
     at: datetime,
     channel: str | None = None,
     of: Of = EVERYBODY,
+    hours: Sequence[tuple[datetime, datetime]] = (),
     outcome: str | None = None,
     limit: int | None = None,
 ) -> list[Listed]:
     """The consultations that a figure counts, misses first, then in the order of receipt.
 
-    `outcome` is one or a group of them, `limit` how many of the first are wanted. Raises
-    ValueError for an unknown figure.
+    `hours` narrows the period to stretches of it, `outcome` is one or a group of them, `limit`
+    how many of the first are wanted. Raises ValueError for an unknown figure.
     """
     rules = _rules(session, figure, at)
     wanted = {name: rule for name, rule in rules.items() if is_asked_for(name, outcome)}
     if not wanted:
         return []
     standing = [*_standing(library, start, end, at, channel), *of.conditions()]
+    if hours:
+        standing.append(or_(*[(C.received_at >= a) & (C.received_at < b) for a, b in hours]))
     found: list[Listed] = []
     for some in _in_places(wanted):
         named = case(*[(rule, literal(name)) for name, rule in some.items()])
@@ -135,7 +138,8 @@ def listed(
         if limit is not None and len(found) >= limit:
             break
     for item, facts in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
-        verdict = outcome_of(item, facts, figure, at) if of.fits(item) else None
+        asked = not hours or any(a <= item.received_at < b for a, b in hours)
+        verdict = outcome_of(item, facts, figure, at) if asked and of.fits(item) else None
         if verdict is not None and is_asked_for(verdict, outcome):
             found.append(Listed(item.id, item.key, item.received_at, verdict))
     return in_order(found)[:limit]

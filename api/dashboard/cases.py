@@ -6,6 +6,7 @@ The address says all that chose them, and the page says it in words.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -21,6 +22,7 @@ from api.dashboard.waiting import AGES, age_of
 from api.errors import BadRequest
 from api.i18n import catalogue
 from api.screens import Screen, reading
+from tracker.clock import first_instant, zone
 from tracker.figures import MISSED, RATES, WITHIN
 from tracker.handling import responses, staffed_cases
 from tracker.models import Consultation
@@ -86,6 +88,28 @@ class Filters:
     def ask_for_a_time(self) -> bool:
         """Whether local hours or ages are asked about, which no database knows."""
         return any(value is not None for value in (self.weekday, self.hour, self.age))
+
+    def hours(self, selection: Selection, screen: Screen) -> list[tuple[datetime, datetime]]:
+        """The stretches of the period that an hour of a weekday is; none where both are not set.
+
+        They spare reading all the rest of it.
+        """
+        if self.weekday is None or self.hour is None:
+            return []
+        days = [
+            selection.start + timedelta(days=offset)
+            for offset in range((selection.end - selection.start).days + 1)
+        ]
+        starts = [
+            datetime.combine(day, time(self.hour))
+            for day in days
+            if day.isoweekday() == self.weekday
+        ]
+        tz = zone(screen.library.timezone)
+        return [
+            (first_instant(start, tz), first_instant(start + timedelta(hours=1), tz))
+            for start in starts
+        ]
 
     def fit(self, case: Listed, screen: Screen) -> bool:
         """Whether a consultation came at the time that is asked for."""
@@ -191,7 +215,9 @@ def _found(session: Session, screen: Screen, selection: Selection, ask: Asked) -
     facts["of"] = Of("" if filters.topic == NO_TOPIC else filters.topic, filters.by)
     try:
         if filters.ask_for_a_time:
-            return _chosen(listed(session, library, ask.figure, **facts), screen, ask)
+            hours = filters.hours(selection, screen)
+            judged = listed(session, library, ask.figure, hours=hours, **facts)
+            return _chosen(judged, screen, ask)
         counts = totals(session, library, ask.figure, **facts)
         facts |= {"outcome": ask.outcome, "limit": ask.shown}
         return _Found(counts, listed(session, library, ask.figure, **facts))
