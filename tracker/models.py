@@ -223,6 +223,7 @@ class Rollup(Base):
     """
 
     __tablename__ = "rollup"
+    __table_args__ = (Index("ix_rollup_channel", "library_id", "channel"),)  # which there are
 
     library_id: Mapped[int] = mapped_column(
         ForeignKey("library.id", ondelete="CASCADE"), primary_key=True

@@ -14,7 +14,19 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, delete, exists, func, insert, or_, select
+from sqlalchemy import (
+    Select,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from tracker.clock import day_bounds, within_24h, zone
@@ -192,10 +204,7 @@ def channels_asked(session: Session, libraries: Sequence[Library]) -> set[tuple[
     marks its day.
     """
     ids = [library.id for library in libraries]
-    rolled = select(Rollup.library_id, Rollup.channel).where(
-        Rollup.library_id.in_(ids), Rollup.channel != WHOLE_DAY
-    )
-    found = {(row[0], row[1]) for row in session.execute(rolled.distinct())}
+    found = {(row[0], row[1]) for row in session.execute(_channels_rolled(ids))}
     for (timezone, stretches), owners in _unrolled(session, libraries).items():
         tz = zone(timezone)
         inside = [
@@ -210,6 +219,25 @@ def channels_asked(session: Session, libraries: Sequence[Library]) -> set[tuple[
         )
         found |= {(row[0], row[1]) for row in session.execute(fresh.distinct())}
     return found
+
+
+def _channels_rolled(library_ids: Sequence[int]) -> Select[Any]:
+    """By library, the channels of its rollups: from each the next one, a few steps of an index.
+
+    A plain DISTINCT reads every day of every library.
+    """
+    whole_day = cast(literal(WHOLE_DAY), Text)
+    first = select(Library.id.label("library_id"), whole_day.label("channel"))
+    asked = first.where(Library.id.in_(library_ids)).cte("asked", recursive=True)
+    following = (
+        select(func.min(Rollup.channel))
+        .where(Rollup.library_id == asked.c.library_id, Rollup.channel > asked.c.channel)
+        .scalar_subquery()
+    )
+    asked = asked.union_all(
+        select(asked.c.library_id, following).where(asked.c.channel.is_not(None))
+    )
+    return select(asked.c.library_id, asked.c.channel).where(asked.c.channel != WHOLE_DAY)
 
 
 Stretches = tuple[tuple[date, date], ...]  # first and last days
