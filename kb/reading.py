@@ -127,7 +127,7 @@ def _count_latin(reading: Reading) -> None:
     _put(reading, WORD, stems)
     _put(reading, WORD, _pairs(stems))
     if reading.latin_language == "en" and not reading.is_pinyin:
-        _put(reading, FAMILY, (name for word in stems for name in families().get(word, ())))
+        _put(reading, FAMILY, families(stems))
     for word in reading.folded:
         _put(reading, PIECE, pieces(word))
     if reading.latin != reading.folded:

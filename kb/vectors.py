@@ -36,7 +36,7 @@ _WORD, _PIECE, _MARKED_WORD, _MARKED_PIECE, _HAN, _SOUND, _CONCEPT, _CUE, _FAMIL
 _PLACE = {kind: place for place, kind in enumerate(KINDS)}
 _STRIKING = 4.0  # the length of the cues of a text that shows several
 _TELLING = 15.0  # the length of the concepts of a text that is rich in them
-_KINDRED = 8.0  # the length of the families of a text that names several
+_KINDRED = 10.0  # the length of the families of a text that names several
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
@@ -50,7 +50,7 @@ class Weights:
     concept: float = 0.5
     sound: float = 0.05
     cue: float = 0.3
-    family: float = 0.3
+    family: float = 0.5
 
 
 WEIGHTS = Weights()

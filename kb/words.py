@@ -1,6 +1,7 @@
 """Cutting normalised text into tokens, and words into stems and pieces."""
 
 import re
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -33,14 +34,26 @@ def stem(word: str) -> str:
 
 
 @cache
-def families() -> dict[str, tuple[str, ...]]:
-    """For the stem of an everyday English word, the families of words that it belongs to."""
-    found: dict[str, set[str]] = {}
+def _families() -> dict[str, tuple[tuple[tuple[str, ...], str], ...]]:
+    """By the stem that it begins with: every member of a family, in stems, and the family."""
+    found: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for line in lines("families_en"):
         members = line.split()
         for member in members:
-            found.setdefault(stem(member), set()).add(f"~{members[0]}")
-    return {word: tuple(sorted(names)) for word, names in found.items()}
+            stems = tuple(stem(word) for word in member.split("_"))
+            found.setdefault(stems[0], []).append((stems, members[0]))
+    return {first: tuple(dict.fromkeys(members)) for first, members in found.items()}
+
+
+def families(stems: Sequence[str]) -> list[str]:
+    """The families of everyday English words that a text names, given its words' stems."""
+    known = _families()
+    found: dict[str, None] = {}
+    for at, first in enumerate(stems):
+        for member, family in known.get(first, ()):
+            if len(member) == 1 or tuple(stems[at : at + len(member)]) == member:
+                found[family] = None
+    return list(found)
 
 
 @lru_cache(maxsize=32_768)

@@ -11,6 +11,8 @@ from kb.reading import read
 from kb.segment import words
 from kb.spelling import Spelling
 from kb.text import normalise, to_traditional
+from kb.wordlists import lines
+from kb.words import families
 
 SPELLING = Spelling(
     ["how do i renew a book", "library opening hours", "borrow headphones"],
@@ -177,4 +179,17 @@ def test_words_that_stand_for_each_other_share_a_family_apart_from_the_words():
     cancel = read("cancel it", shipped_index()).counts
 
     assert stop["f"].keys() & cancel["f"].keys()
-    assert not {name for name in stop["w"] if name.startswith("~")}
+    assert "cancel" not in stop["w"]
+
+
+def test_words_said_one_after_another_are_of_a_family_together():
+    cancel = families(["cancel"])
+
+    assert set(families(["call", "off", "it"])) & set(cancel)
+    assert not set(families(["call", "it", "off"])) & set(cancel)
+
+
+def test_every_family_has_a_name_of_its_own():
+    names = [line.split()[0] for line in lines("families_en")]
+
+    assert len(names) == len(set(names))
