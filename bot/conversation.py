@@ -417,6 +417,11 @@ class _Turn:
         text = self._promise_text()
         if before:
             text = f"{before}{'' if self._is_chinese else ' '}{text}"
+        elsewhere = linking.way_to_the_answer(
+            self.session, self.desk, self.conversation, say=self.say, now=self.now
+        )
+        if elsewhere:
+            text = f"{text}\n{elsewhere}"
         self._acknowledge(consultation, text)
         return (Reply(text, ReplyKind.ACKNOWLEDGEMENT),)
 

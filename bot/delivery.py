@@ -96,7 +96,7 @@ def reply_as_librarian(
     conversation = linking.place_of_answers(session, conversation)
     quoted = consultation.title if now - consultation.received_at > QUOTED_AFTER else None
     reply = Reply(text, ReplyKind.LIBRARIAN, quote=_shortened(quoted), by=name)
-    stored = CHANNELS[conversation.account.kind].declaration.stored and _may_write_late(
+    stored = CHANNELS[conversation.account.kind].declaration.stored and linking.may_write_late(
         conversation
     )
     row = enqueue(
@@ -112,7 +112,7 @@ def reply_as_librarian(
     if stored:
         accept(session, row, now=now)
         _copy_by_email(session, library, conversation, consultation, reply, by=by, now=now)
-    elif not _may_write_late(conversation):
+    elif not linking.may_write_late(conversation):
         _use_next_way(row, "this channel cannot carry a late answer", now=now)
     session.flush()
     return row
@@ -586,11 +586,6 @@ def _copy_by_email(
         consultation_id=consultation.id,
         via=EMAIL,
     )
-
-
-def _may_write_late(conversation: Conversation) -> bool:
-    declaration = CHANNELS[conversation.account.kind].declaration
-    return declaration.pushes and (conversation.issued or not declaration.late_only_to_issued)
 
 
 def conversation_of(session: Session, consultation: Consultation) -> Conversation | None:

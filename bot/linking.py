@@ -34,6 +34,7 @@ from tracker.fold import GONE
 from tracker.models import Consultation
 
 CODE_LIFE = timedelta(minutes=15)
+_MINUTES = int(CODE_LIFE.total_seconds() // 60)
 TRIES_AN_HOUR = 5
 LONGEST_WISH = 40  # characters
 LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that is taken for another
@@ -225,17 +226,29 @@ def bring_along(session: Session, conversation: Conversation) -> None:
     session.flush()
 
 
+def may_write_late(conversation: Conversation) -> bool:
+    """Whether an answer can reach a conversation after its question was responded to."""
+    declaration = CHANNELS[conversation.account.kind].declaration
+    return declaration.pushes and (conversation.issued or not declaration.late_only_to_issued)
+
+
 def place_of_answers(session: Session, conversation: Conversation) -> Conversation:
-    """Where an answer goes: where the patron last wrote, or where they want all answers."""
+    """Where an answer goes: where the patron last wrote, or where they want all answers.
+
+    What cannot reach them there goes to the latest of their conversations that it can reach.
+    """
     if not conversation.state.get(LINKED) or conversation.state.get(ANSWERS_HERE):
         return conversation
-    chosen = next(
-        (each for each in others(session, conversation) if each.state.get(ANSWERS_HERE)), None
-    )
-    if chosen is None or not chosen.account.enabled:
+    reachable = [
+        each
+        for each in others(session, conversation)
+        if each.account.enabled and may_write_late(each)
+    ]
+    wanted = [each for each in reachable if each.state.get(ANSWERS_HERE)]
+    if not wanted and may_write_late(conversation):
         return conversation
-    declaration = CHANNELS[chosen.account.kind].declaration
-    if not declaration.pushes or (declaration.late_only_to_issued and not chosen.issued):
+    chosen = next(iter(wanted or reachable), None)
+    if chosen is None:
         return conversation
     return session.scalars(  # the answer takes the next place in its line
         select(Conversation)
@@ -276,9 +289,7 @@ def respond(
     wish = _wish(text)
     if wish == "link":
         given = make_code(session, conversation, now=now)
-        minutes = int(CODE_LIFE.total_seconds() // 60)
-        link = f"{desk.base_url.rstrip('/')}/faq/{quote(desk.library.slug)}#link={given}"
-        return _notice(say, "link_code", code=given, minutes=minutes, link=link)
+        return _notice(say, "link_code", code=given, minutes=_MINUTES, link=_page(desk, given))
     if wish is None or not state.get(LINKED):
         return None
     if wish == "unlink":
@@ -292,6 +303,28 @@ def respond(
     if here:
         state[ANSWERS_HERE] = True
     return _notice(say, "answers_here" if here else "answers_anywhere")
+
+
+def way_to_the_answer(
+    session: Session, desk: Desk, conversation: Conversation, *, say: Phrasebook, now: datetime
+) -> str | None:
+    """Where a patron finds the answer who cannot be written to here later; None if they can.
+
+    Anybody may ask in the name of a session that we did not issue, so nothing is sent there.
+    """
+    if conversation.issued or not CHANNELS[conversation.account.kind].declaration.pushes:
+        return None
+    if may_write_late(conversation) or conversation.state.get(LINKED):
+        return None
+    if conversation.patron is not None and conversation.patron.email:
+        return None
+    code = make_code(session, conversation, now=now)
+    return say.say("answer_elsewhere", minutes=_MINUTES, link=_page(desk, code))
+
+
+def _page(desk: Desk, code: str) -> str:
+    """The library's page, whose chat takes the code by itself."""
+    return f"{desk.base_url.rstrip('/')}/faq/{quote(desk.library.slug)}#link={code}"
 
 
 def _take_code(

@@ -42,7 +42,7 @@ def test_what_nothing_answers_goes_to_a_librarian_with_a_time(patron):
     (reply,) = patron.says("我的论文题目合适吗").replies
 
     assert reply.kind is ReplyKind.ACKNOWLEDGEMENT
-    assert reply.text == "这个问题由馆员来回复，最迟今天17:30回复您。"
+    assert reply.text.splitlines()[0] == "这个问题由馆员来回复，最迟今天17:30回复您。"
     assert patron.kinds == ["message", "escalated", "acknowledged"]
     assert patron.consultation.handed_over
     assert patron.consultation.feedback_at is None

@@ -244,6 +244,39 @@ def test_a_closed_place_is_not_chosen(here, there):
     assert reply(there, there.consultation).conversation_id == there.conversation.id
 
 
+def test_who_cannot_be_written_to_later_is_told_where_the_answer_comes(
+    session, library, desk, there
+):
+    asker = Asker(session, desk, account_of(session, library, "rasa"), name="made up")
+
+    (told,) = said(asker.says("我的论文题目合适吗"))
+    there.says(re.search(r"#link=([A-Z2-9-]{9})", told)[1])
+
+    row = reply(asker, asker.consultation)
+    assert row.conversation_id == there.conversation.id
+
+
+def test_a_session_that_we_issued_gets_its_answer_where_it_asked(session, library, desk):
+    asker = Asker(session, desk, account_of(session, library, "rasa"), name="issued")
+    asker.says("你好")
+    asker.conversation.issued = True
+
+    (told,) = said(asker.says("我的论文题目合适吗"))
+
+    assert "#link=" not in told
+    assert reply(asker, asker.consultation).conversation_id == asker.conversation.id
+
+
+def test_who_left_an_address_is_told_nothing_more(session, library, desk):
+    asker = Asker(session, desk, account_of(session, library, "rasa"), name="made up")
+    asker.says("你好", display_name="王")
+    asker.conversation.patron.email = "wang@example.edu"
+
+    (told,) = said(asker.says("我的论文题目合适吗"))
+
+    assert "#link=" not in told
+
+
 def test_what_is_answered_and_closed_stays_where_it_was(here, there):
     here.says("我的论文题目合适吗")
     done = here.consultation
