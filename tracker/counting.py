@@ -45,6 +45,8 @@ UNANSWERED = and_(
     C.excluded_at.is_(None), C.handed_over, C.feedback_at.is_(None), C.withdrawn_at.is_(None)
 )
 
+# Not by its status, the index of which would find all that were closed.
+CLOSED_UNANSWERED = and_(UNANSWERED, C.closed_at.is_not(None))
 
 Moment = datetime | BindParameter[datetime]
 

@@ -471,7 +471,9 @@ def by_librarian(
     """
     blocks: dict[str, Block] = {}
     in_hand: dict[str, list[int]] = {}
-    for case in selected(session, library, start=start, end=end, at=at):
+    by = Consultation.feedback_by
+    wrote = by.is_not(None) if librarian is None else by == librarian
+    for case in selected(session, library, start=start, end=end, at=at, only=wrote):
         author = case.feedback_by
         if author is None or not case.counts or librarian not in (None, author):
             continue

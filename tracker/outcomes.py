@@ -33,7 +33,7 @@ from tracker.figures import (
     is_waiting,
     judge,
 )
-from tracker.fold import DAY, Facts, Status
+from tracker.fold import DAY, Facts
 from tracker.models import Library
 from tracker.stats import as_they_were, in_stretches, tally
 
@@ -133,7 +133,7 @@ def listed(
         named = case(*[(rule, literal(name)) for name, rule in some.items()])
         query = select(C.id, C.key, C.received_at, named).where(*standing, *_among(figure, some))
         if limit is not None:  # in the order of the index, so that it stops when there are enough
-            query = query.order_by(C.received_at, C.key).limit(limit - len(found))
+            query = query.order_by(_moment(figure), C.key).limit(limit - len(found))
         found += [Listed._make(row) for row in session.execute(query)]
         if limit is not None and len(found) >= limit:
             break
@@ -238,6 +238,13 @@ def _among(figure: str, rules: Mapping[str, ColumnElement[bool]]) -> list[Column
     return [UNANSWERED, *found] if figure in (BACKLOG, CLOSED_UNANSWERED) else found
 
 
+def _moment(figure: str) -> Any:
+    """What a list is ordered by. Of the backlog not by the index of all that was received."""
+    if figure in (BACKLOG, CLOSED_UNANSWERED):
+        return func.coalesce(C.received_at, C.opened_at)
+    return C.received_at
+
+
 def _standing(
     library: Library, start: date | None, end: date | None, at: datetime, channel: str | None
 ) -> list[ColumnElement[bool]]:
@@ -297,7 +304,7 @@ def _rules(session: Session, figure: str, at: datetime) -> Mapping[str, ColumnEl
         "directional": and_(counts, C.directional),
         "reference": and_(counts, not_(C.directional)),
         "reclassified_late": and_(counts, C.reclassified_late),
-        CLOSED_UNANSWERED: and_(UNANSWERED, C.status == Status.CLOSED),
+        CLOSED_UNANSWERED: counting.CLOSED_UNANSWERED,
     }
     if figure not in simple:
         raise ValueError(f"there is no figure {figure!r}")
@@ -335,7 +342,7 @@ def outcome_of(item: Case, facts: Facts, figure: str, at: datetime) -> str | Non
         "directional": item.counts and item.directional,
         "reference": item.counts and not item.directional,
         "reclassified_late": item.counts and facts.reclassified_late,
-        CLOSED_UNANSWERED: is_waiting(item) and facts.status == Status.CLOSED,
+        CLOSED_UNANSWERED: is_waiting(item) and facts.closed_at is not None,
     }
     if simple.get(figure):
         return figure
