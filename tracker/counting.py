@@ -208,10 +208,16 @@ def waits(
 
 def standing(at: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """Those received by then to which nothing has happened since: the row is what it was."""
-    # Nearly every row is as old. Written so that no database takes the index for it, which
-    # would have it read them all.
-    unchanged = func.coalesce(C.last_event_at, C.received_at) <= at
-    return C.received_at <= at, unchanged
+    return C.received_at <= at, unchanged_since(at)
+
+
+def unchanged_since(at: datetime) -> ColumnElement[bool]:
+    """Those to which nothing has happened since.
+
+    Nearly all: written so that no database takes the index for it, and reads them all.
+    """
+    unchanged: ColumnElement[bool] = func.coalesce(C.last_event_at, C.received_at) <= at
+    return unchanged
 
 
 def _many(condition: ColumnElement[bool]) -> ColumnElement[int]:

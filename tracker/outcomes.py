@@ -8,6 +8,7 @@ here by the same rules. Tests hold the two together.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import product
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case, func, literal, not_, or_, select, true
@@ -37,6 +38,7 @@ from tracker.fold import DAY, Facts
 from tracker.models import Library
 from tracker.stats import as_they_were, in_stretches, tally
 
+TICK = timedelta(microseconds=1)
 REOPEN_WINDOW = timedelta(days=7)
 BACKLOG = "backlog"
 CLOSED_UNANSWERED = "closed_unanswered"
@@ -118,20 +120,24 @@ def listed(
 ) -> list[Listed]:
     """The consultations that a figure counts, misses first, then in the order of receipt.
 
-    `hours` narrows the period to stretches of it, `outcome` is one or a group of them, `limit`
-    how many of the first are wanted. Raises ValueError for an unknown figure.
+    `hours` are stretches of the period, in order, where not all of it is wanted; `outcome` is
+    one or a group of them, `limit` how many of the first are wanted. Raises ValueError for an
+    unknown figure.
     """
     rules = _rules(session, figure, at)
     wanted = {name: rule for name, rule in rules.items() if is_asked_for(name, outcome)}
     if not wanted:
         return []
-    standing = [*_standing(library, start, end, at, channel), *of.conditions()]
-    if hours:
-        standing.append(or_(*[(C.received_at >= a) & (C.received_at < b) for a, b in hours]))
+    periods = [_received(stretch, at) for stretch in hours] or [
+        [in_stretches(library, [(start, end)]), C.received_at <= at]
+    ]
     found: list[Listed] = []
-    for some in _in_places(wanted):
+    # One after the other: of many stretches in one statement SQLite would read all between.
+    for some, period in product(_in_places(wanted), periods):
         named = case(*[(rule, literal(name)) for name, rule in some.items()])
-        query = select(C.id, C.key, C.received_at, named).where(*standing, *_among(figure, some))
+        query = select(C.id, C.key, C.received_at, named).where(
+            *_of_library(library, at, channel), *period, *of.conditions(), *_among(figure, some)
+        )
         if limit is not None:  # in the order of the index, so that it stops when there are enough
             query = query.order_by(_moment(figure), C.key).limit(limit - len(found))
         found += [Listed._make(row) for row in session.execute(query)]
@@ -249,8 +255,18 @@ def _standing(
     library: Library, start: date | None, end: date | None, at: datetime, channel: str | None
 ) -> list[ColumnElement[bool]]:
     period = in_stretches(library, [(start, end)])
-    found = [C.library_id == library.id, period, *counting.standing(at)]
+    return [*_of_library(library, at, channel), period, C.received_at <= at]
+
+
+def _of_library(library: Library, at: datetime, channel: str | None) -> list[ColumnElement[bool]]:
+    """Those of which the rows still tell how they were then."""
+    found = [C.library_id == library.id, counting.unchanged_since(at)]
     return found if channel is None else [*found, C.channel == channel]
+
+
+def _received(stretch: tuple[datetime, datetime], at: datetime) -> list[ColumnElement[bool]]:
+    """Received in a stretch of time, and by then."""
+    return [C.received_at >= stretch[0], C.received_at < min(stretch[1], at + TICK)]
 
 
 # --- the rules, for the database and for one consultation at a time --------------------------
