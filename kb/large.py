@@ -22,7 +22,7 @@ from kb.concepts import ConceptIndex, shipped_index
 from kb.confidence import NONE, RIGHT, WRONG, Confidence
 from kb.entries import Concept, Phrasing
 from kb.explanation import Explanation, Reason
-from kb.reading import CONCEPT, HAN, PIECE, WORD, Reading, read
+from kb.reading import APART, CONCEPT, HAN, PIECE, WORD, Reading, read
 from kb.segment import words
 from kb.store import Arrays
 from kb.vectors import Floats, Ints
@@ -51,7 +51,10 @@ def features(reading: Reading) -> dict[int, float]:
 
 
 def _kinds(reading: Reading) -> Iterable[tuple[str, Mapping[str, int]]]:
-    for kind in (WORD, PIECE, HAN):
+    if WORD in reading.counts:
+        near = {word: n for word, n in reading.counts[WORD].items() if APART not in word}
+        yield WORD, near  # the others would make the index larger by a tenth
+    for kind in (PIECE, HAN):
         if kind in reading.counts:
             yield kind, reading.counts[kind]
     if reading.concepts:

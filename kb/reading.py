@@ -25,6 +25,7 @@ CONCEPT = "c"  # a concept of the thesaurus, alone and in pairs
 CUE = "q"  # a sign that only a person can help
 MEANING = "meaning"  # how near the whole text lies, in a space where all words have a place
 
+APART = "_"  # between the words of a pair that has others between
 _PAIRED = 10  # concepts of one text of which pairs are made
 
 
@@ -146,7 +147,7 @@ def _pairs(words: list[str]) -> Iterator[str]:
         yield f"{a} {b}"
     for gap in (2, 3):
         for a, b in zip(words, words[gap:], strict=False):
-            yield f"{a}_{b}"
+            yield f"{a}{APART}{b}"
 
 
 def _count_han(reading: Reading) -> None:
