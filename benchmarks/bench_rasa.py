@@ -144,7 +144,9 @@ class Comparison:
         return self.processes.run(sys.executable, "-m", "api.cli", *words, cwd=Path.cwd())
 
     def measure_ours(self) -> tuple[dict[str, Any], float]:
-        token = json.loads(self.refdesk("token", "add", "bench", "--json"))["token"]
+        token = json.loads(self.refdesk("token", "add", "bench", "--role", "manager", "--json"))[
+            "token"
+        ]
         port = free_port()
         with self.serving("serve", port, "/readyz"):
             ours = self.stored(port, WEBHOOK)
