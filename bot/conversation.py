@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from bot import linking
+from bot.channels import CHANNELS
 from bot.desk import Desk
 from bot.hearing import Command, Signal, asked_title, command, fold, is_auto_reply, signals
 from bot.messages import Choice, Inbound, InboundKind, Reply, ReplyKind
@@ -383,7 +384,8 @@ class _Turn:
 
     def _add_to_waiting(self) -> tuple[Reply, ...]:
         consultation = self._record_message()
-        if within(self.state.get("added_at"), self.now, timedelta(minutes=ADDED_MINUTES)):
+        told = within(self.state.get("added_at"), self.now, timedelta(minutes=ADDED_MINUTES))
+        if told and not CHANNELS[self.channel].declaration.always_replies:
             return ()
         self.state["added_at"] = self.now.isoformat()
         text = self.say.say("added", promise=self._promised())

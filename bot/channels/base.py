@@ -97,6 +97,7 @@ class Declaration:
     automatic_an_hour: int | None = None  # replies to one patron that no person wrote
     stored: bool = False  # our own log is the channel: what is stored has been accepted
     late_only_to_issued: bool = False  # late answers go only to patron ids that we made
+    always_replies: bool = False  # its clients take silence for a breakdown
     built_in: bool = False  # exists in every library without being added
     # the id that we keep for the one that a person knows; None: they are the same
     kept_id: Callable[[str], str] | None = None

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from bot.messages import InboundKind, ReplyKind
+from tests.bot.conftest import Patron, account_of
 from tracker import consultations
 
 
@@ -253,6 +254,15 @@ def test_a_waiting_patron_is_told_once_that_more_was_passed_on(patron):
 
     assert [reply.text for reply in first] == ["已补充给馆员，仍按今天17:30前回复。"]
     assert second == ()
+
+
+def test_whoever_takes_silence_for_a_breakdown_is_told_each_time(session, library, desk):
+    patron = Patron(session, desk, account_of(session, library, "rasa"))
+    patron.says("我的论文题目合适吗")
+
+    for text in ("补充：是社会学", "还有，是硕士论文"):
+        (reply,) = patron.says(text).replies
+        assert reply.text == "已补充给馆员，仍按今天17:30前回复。"
 
 
 def test_a_promise_once_given_is_not_moved(patron):

@@ -41,6 +41,7 @@ class Rasa:
         secret_settings=(),
         stored=True,
         late_only_to_issued=True,
+        always_replies=True,
         built_in=True,
     )
 

@@ -73,6 +73,7 @@ class RasaServer:
         required_settings=("url",),
         secret_settings=("auth_token", "action_token"),
         optional_settings=("output_channel", "trigger_intent", "pause"),
+        always_replies=True,
     )
 
     def __init__(
