@@ -4,7 +4,8 @@ The holidays become dated exceptions that a librarian can change: from then on t
 is the library's, and no later release of the holiday data moves a deadline.
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from datetime import date, timedelta
 from importlib.metadata import version
@@ -44,17 +45,7 @@ def seed(
     BadCalendar for a country that is not known.
     """
     known = _holidays(country, subdivision, years)
-    usual = make_up if make_up is not None else weekly.get("mon", ())
-    exceptions: dict[str, list[list[str]]] = {}
-    for year in sorted(set(years)):
-        day = date(year, 1, 1)
-        while day.year == year:
-            hours = weekly.get(WEEKDAYS[day.weekday()]) or ()
-            if day in known and hours:
-                exceptions[day.isoformat()] = []
-            elif day.weekday() in known.weekend and known.is_working_day(day) and usual != hours:
-                exceptions[day.isoformat()] = [list(span) for span in usual]
-            day += DAY
+    exceptions = _exceptions(known, years, lambda _: weekly, make_up)
     document = {
         "tz": tz,
         "versions": [
@@ -73,6 +64,28 @@ def seed(
     }
     Calendar.from_document(document)
     return document
+
+
+def _exceptions(
+    known: Any,
+    years: Sequence[int],
+    weekly_on: Callable[[date], Week],
+    make_up: Sequence[Sequence[str]] | None = None,
+) -> dict[str, list[list[str]]]:
+    """Closed on holidays, open on make-up days, by the timetable in force on each date."""
+    found: dict[str, list[list[str]]] = {}
+    for year in sorted(set(years)):
+        day = date(year, 1, 1)
+        while day.year == year:
+            weekly = weekly_on(day)
+            hours = weekly.get(WEEKDAYS[day.weekday()]) or ()
+            usual = make_up if make_up is not None else weekly.get("mon") or ()
+            if day in known and hours:
+                found[day.isoformat()] = []
+            elif day.weekday() in known.weekend and known.is_working_day(day) and usual != hours:
+                found[day.isoformat()] = [list(span) for span in usual]
+            day += DAY
+    return found
 
 
 def with_holidays(
@@ -94,19 +107,11 @@ def with_holidays(
     exceptions = dict(changed.get("exceptions") or {})
     anew = {day for day in seeded if int(day[:4]) in wanted}
     kept = {day: spans for day, spans in exceptions.items() if day not in anew}
-    for year in wanted:
-        found = seed(
-            country,
-            tz=changed["tz"],
-            weekly=_weekly_of(changed, year),
-            years=[year],
-            today=today,
-            subdivision=subdivision,
-        )
-        fresh = {day: spans for day, spans in found["exceptions"].items() if day not in kept}
-        kept |= fresh
-        seeded = (seeded - anew) | set(fresh)
-        anew = set()
+    weekly_on = _timetables(changed)
+    found = _exceptions(_holidays(country, subdivision, wanted), wanted, weekly_on)
+    fresh = {day: spans for day, spans in found.items() if day not in kept}
+    kept |= fresh
+    seeded = (seeded - anew) | set(fresh)
     known = set(changed.get("unconfirmed_years") or ()) - set(wanted)
     changed |= {
         "exceptions": dict(sorted(kept.items())),
@@ -120,14 +125,18 @@ def with_holidays(
     return changed
 
 
-def _weekly_of(document: Mapping[str, Any], year: int) -> Week:
-    """The timetable in force in the middle of a year, else the first that there is."""
+def _timetables(document: Mapping[str, Any]) -> Callable[[date], Week]:
+    """The timetable in force on a date, the first one before all."""
     versions = sorted(document.get("versions") or [], key=lambda each: str(each["valid_from"]))
     if not versions:
         raise BadCalendar("the calendar has no timetable yet")
-    in_force = [each for each in versions if str(each["valid_from"]) <= f"{year}-07-01"]
-    weekly: Week = (in_force or versions)[-1 if in_force else 0]["weekly"]
-    return weekly
+    starts = [str(each["valid_from"]) for each in versions]
+
+    def weekly_on(day: date) -> Week:
+        weekly: Week = versions[max(bisect_right(starts, day.isoformat()) - 1, 0)]["weekly"]
+        return weekly
+
+    return weekly_on
 
 
 def confirmed(document: Mapping[str, Any], year: int) -> dict[str, Any]:

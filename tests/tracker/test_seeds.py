@@ -160,6 +160,19 @@ def test_holidays_come_into_a_calendar_and_what_a_librarian_set_stays() -> None:
     assert found["unconfirmed_years"] == [2027]
 
 
+def test_a_short_vacation_week_does_not_open_the_holidays_of_the_term() -> None:
+    summer = with_timetable(desk_document(), date(2026, 7, 13), {"mon": [["09:00", "12:00"]]})
+    year = with_timetable(summer, date(2026, 9, 1), week())
+
+    found = with_holidays(year, "CN", years=[2026], today=TODAY)
+
+    assert (
+        found["exceptions"]
+        == with_holidays(desk_document(), "CN", years=[2026], today=TODAY)["exceptions"]
+    )
+    assert found["exceptions"]["2026-10-01"] == []  # a Thursday: no day of the vacation's week
+
+
 def test_taking_holidays_again_moves_only_what_came_from_the_list() -> None:
     first = with_holidays(desk_document(), "VN", years=[2026], today=TODAY)
     edited = with_exception(first, date(2026, 4, 30), [["08:00", "10:00"]])
