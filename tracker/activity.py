@@ -175,7 +175,7 @@ def _summed(rows: list[ChannelActivity], start: date, end: date) -> dict[str, An
         "weeks": weeks,
         "weeks_entered": len(rows),
         "weeks_with_push": pushed,
-        "pushes_weekly": None if not rows else pushed >= weeks,
+        "pushes_weekly": pushed >= weeks if any(row.pushes is not None for row in rows) else None,
     }
 
 

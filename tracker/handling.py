@@ -210,7 +210,7 @@ def resolution(
     `seconds` holds p50, p90, p95 of those closed, in staffed seconds; without a calendar of
     the desk, in real seconds (`clock` says which).
     """
-    desk = calendars.calendar(session, library.id)
+    desks = _Desks(session, library)
     written = _written_in(library, start=start, end=end, at=at, channel=channel)
     paused = _paused(session, library)
     closed: list[tuple[Any, list[Pause]]] = []
@@ -225,13 +225,32 @@ def resolution(
     for row, streams in _with_events(session, library, with_events, at=at):
         events = ordered(event for stream in streams for event in stream.events)
         closed.append((row, list(pauses_in(events))))
-    lengths = sorted(_length(desk, row.received_at, row.closed_at, p) for row, p in closed)
+    lengths = sorted(
+        _length(desks.of(row.calendar_version), row.received_at, row.closed_at, p)
+        for row, p in closed
+    )
     return {
         "closed": len(lengths),
         "open": still_open,
-        "clock": "staffed" if desk is not None else "real",
+        "clock": "staffed" if desks.newest is not None else "real",
         "seconds": {f"p{p}": rates.nearest_rank(lengths, p) for p in PERCENTILES},
     }
+
+
+class _Desks:
+    """The desk's hours by which each consultation is measured; later edits do not move it."""
+
+    def __init__(self, session: Session, library: Library) -> None:
+        self._session, self._library = session, library
+        self.newest = calendars.calendar(session, library.id)
+        self._known: dict[int | None, Calendar | None] = {None: self.newest}
+
+    def of(self, version: int | None) -> Calendar | None:
+        """The hours of a version, else those in force; None for a library without a desk."""
+        if version is not None and version not in self._known:
+            found = calendars.desk_version(self._session, self._library.id, version)
+            self._known[version] = found.calendar if found else self.newest
+        return self._known[version]
 
 
 def _length(desk: Calendar | None, start: datetime, end: datetime, pauses: Sequence[Pause]) -> int:
@@ -351,14 +370,13 @@ def staffed_cases(
     channel: str | None = None,
 ) -> list[Listed]:
     """What `staffed_target` counts."""
-    desk = calendars.calendar(session, library.id)
-    if desk is None:
-        return []
+    desks = _Desks(session, library)
     found = []
-    for item, feedback_at in _handed_over(
+    for item, feedback_at, version in _handed_over(
         session, library, start=start, end=end, at=at, channel=channel
     ):
-        due = desk.due(item.received_at, minutes)
+        desk = desks.of(version)
+        due = desk.due(item.received_at, minutes) if desk else None
         if due is not None:
             in_time = feedback_at is not None and feedback_at <= due
             if at > due:
@@ -377,10 +395,14 @@ def _handed_over(
     end: date,
     at: datetime,
     channel: str | None,
-) -> Iterator[tuple[Listed, datetime | None]]:
-    """The handed-over consultations, each with its first feedback."""
+) -> Iterator[tuple[Listed, datetime | None, int | None]]:
+    """The handed-over consultations, each with its first feedback and its calendar's version."""
     query = select(
-        Consultation.id, Consultation.key, Consultation.received_at, Consultation.feedback_at
+        Consultation.id,
+        Consultation.key,
+        Consultation.received_at,
+        Consultation.feedback_at,
+        Consultation.calendar_version,
     ).where(
         Consultation.library_id == library.id,
         Consultation.excluded_at.is_(None),
@@ -391,10 +413,15 @@ def _handed_over(
     if channel is not None:
         query = query.where(Consultation.channel == channel)
     for row in session.execute(query):
-        yield Listed(row[0], row[1], row[2], "handed_over"), row[3]
+        yield Listed(row[0], row[1], row[2], "handed_over"), row[3], row[4]
+    versions = select(Consultation.id, Consultation.calendar_version).where(
+        Consultation.library_id == library.id, Consultation.last_event_at > at
+    )
+    known = {row[0]: row[1] for row in session.execute(versions)}
     for case, _ in as_they_were(session, library, start=start, end=end, at=at, channel=channel):
         if case.counts and case.handed_over:
-            yield Listed(case.id, case.key, case.received_at, "handed_over"), case.feedback_at
+            item = Listed(case.id, case.key, case.received_at, "handed_over")
+            yield item, case.feedback_at, known[case.id]
 
 
 def backlog_by_age(
@@ -499,7 +526,9 @@ def _written_in(
     library: Library, *, start: date, end: date, at: datetime, channel: str | None
 ) -> Any:
     """Handed-over consultations that a librarian wrote in or closed."""
-    query = select(*OPENING, Consultation.received_at, Consultation.closed_at).where(
+    query = select(
+        *OPENING, Consultation.received_at, Consultation.closed_at, Consultation.calendar_version
+    ).where(
         Consultation.library_id == library.id,
         Consultation.excluded_at.is_(None),
         Consultation.handed_over,

@@ -45,6 +45,15 @@ def test_nothing_entered_is_not_nothing_done(session: Session, library: Library)
     assert found["engagement"] is found["growth"] is found["pushes_weekly"] is None
 
 
+def test_followers_alone_say_nothing_of_pushes(session: Session, library: Library) -> None:
+    row = {"channel": "wechat", "week": "2026-03-02", "followers": 900}
+    enter(session, library, [(1, row)], now=NOW, by="lin")
+
+    cell = survey(session, [library], **MARCH)["wechat"]["push_weekly"]
+
+    assert (cell["denominator"], cell["rate"]) == (0, None)
+
+
 def test_a_file_is_all_or_nothing_with_every_bad_row(
     session: Session, library: Library, tmp_path: Path
 ) -> None:

@@ -207,6 +207,23 @@ def test_an_answer_out_of_hours_costs_no_staffed_minute(session: Session, librar
     assert (fresh["matured"], fresh["pending"]) == (0, 1)
 
 
+def test_an_edit_of_the_hours_moves_no_staffed_figure_of_what_was_decided(
+    session: Session, library: Library
+) -> None:
+    save_calendar(session, library.id, "desk", desk_document(), now=NOW, by="test")
+    consultation = escalated(session, library)  # Tuesday 09:15
+    answered(session, consultation, NOW + 2 * HOUR)
+    consultations.close(session, consultation, at=NOW + 2 * HOUR, now=NOW + 2 * HOUR, by="lin")
+    day_off = desk_document(exceptions={"2026-03-10": []})
+
+    save_calendar(session, library.id, "desk", day_off, now=LATER, by="test")
+
+    for at in (LATER, NOW + HOUR * 3 / 2):  # today, and looked back from before the reply
+        result = staffed_target(session, library, minutes=60, **{**PERIOD, "at": at})
+        assert (result["within"], result["matured"]) == (0, 1)
+    assert resolution(session, library, **PERIOD)["seconds"]["p50"] == 2 * 3600
+
+
 def test_without_hours_there_is_no_staffed_target(session: Session, library: Library) -> None:
     escalated(session, library)
 
