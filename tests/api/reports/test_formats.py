@@ -38,7 +38,7 @@ HOSTILE = (
     "＋1",
     "＠SUM(1)",
 )
-MARKUP = "<script>alert(1)</script>&\"'#{typst} *bold* $x$ {{ 7*7 }} \x00\x0b\ud83d"
+MARKUP = "<script>alert(1)</script>&\"'#{typst} *bold* $x$ {{ 7*7 }} \x0b\ud83d"
 
 
 def made(content: Content, form: str) -> bytes:
