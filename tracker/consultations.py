@@ -747,13 +747,14 @@ def deadlines_of(
 
     `answer` is 24 hours of real time for an answer; `promise` what we told the patron and
     `next_day` the end of the next staffed day, both met by any feedback; `next_response`
-    24 hours for a question asked after an answer.
+    24 hours for a question asked after an answer, the only one that waiting for the patron
+    stops.
     """
     waiting = facts.waiting_since
-    if waiting is None or facts.status in GONE or facts.status == Status.PAUSED:
+    if waiting is None or facts.status in GONE:
         return []
     if facts.answered_at is not None:
-        return [("next_response", waiting + DAY)]
+        return [] if facts.status == Status.PAUSED else [("next_response", waiting + DAY)]
     running = [("answer", facts.received_at + DAY)]
     if facts.feedback_at is None:
         if facts.promised_at is not None:

@@ -80,6 +80,21 @@ def test_a_follow_up_has_a_deadline_of_its_own(session: Session, library: Librar
     assert [miss.clock for miss in sweep(session, now=asked + DAY + SECOND)] == ["next_response"]
 
 
+def test_waiting_for_the_patron_after_a_holding_reply_hides_no_miss(
+    session: Session, library: Library
+) -> None:
+    consultation = escalated(session, library)
+    soon = NOW + timedelta(hours=1)
+    consultations.feedback(
+        session, consultation, at=soon, now=soon, by="lin", text="…", substantive=False
+    )
+    consultations.pause(session, consultation, at=soon, now=soon, by="lin")
+
+    misses = sweep(session, now=NOW + timedelta(days=2))
+
+    assert [(miss.clock, miss.due_at) for miss in misses] == [("answer", NOW + timedelta(days=1))]
+
+
 def test_what_was_answered_in_time_is_no_miss(session: Session, library: Library) -> None:
     consultation = escalated(session, library)
     answered(session, consultation, NOW + DAY)
