@@ -57,7 +57,7 @@ def compose(
         headlines=sentences.headlines(findings, voice),
         charts=tuple(_chart(findings, voice, figure, discretion) for figure in HEADLINES),
         tables=tuple(table for table in found if table is not None),
-        method=sentences.method(findings, voice),
+        method=sentences.method(findings, voice, published=published),
         cases=None if published else tables.cases(findings, voice),
         headings={name: voice.say(f"heading.{name}") for name in HEADINGS},
         records=tuple(_records(findings, voice, discretion)),

@@ -204,9 +204,13 @@ def written(findings: Findings, voice: Voice, field: str) -> Passage:
     return Passage(voice.say(f"heading.{field}"), text or voice.say("nothing_written"))
 
 
-def method(findings: Findings, voice: Voice) -> tuple[Passage, ...]:
-    """How the figures were counted and what was left out: enough to count them again."""
+def method(findings: Findings, voice: Voice, *, published: bool) -> tuple[Passage, ...]:
+    """How the figures were counted and what was left out: enough to count them again.
+
+    `published`: the few that left for each reason stay in the house.
+    """
     volumes = findings.result["figures"]["volumes"]
+    reasons = _reasons(volumes["excluded_by_reason"], voice)
     facts = {
         "start": voice.day(findings.period.start),
         "end": voice.day(findings.period.end),
@@ -217,7 +221,7 @@ def method(findings: Findings, voice: Voice) -> tuple[Passage, ...]:
         "excluded": voice.reader.number(volumes["excluded"]),
         "late": voice.reader.number(volumes["excluded_late"]),
         "withdrawn": voice.reader.number(volumes["withdrawn"]),
-        "reasons": _reasons(volumes["excluded_by_reason"], voice),
+        "reasons": voice.say("hidden") if published else reasons,
         "command": command(findings),
     }
     return tuple(

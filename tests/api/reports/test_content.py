@@ -239,6 +239,9 @@ def test_the_method_names_what_was_left_out_and_how_to_count_again(
 
     assert "Excluded: 1 of 81 received" in method["Exclusions"]
     assert "Of these, 1 were excluded after 24 hours" in method["Exclusions"]
+    assert "spam 1" in method["Exclusions"].lower()
+    outside = {each.heading: each.text for each in told(library, published=True).method}
+    assert "spam 1" not in outside["Exclusions"].lower()
     assert (
         "refdesk stats --library demo --from 2026-10-01 --to 2026-10-31 --at 2026-11-22T04:00:00"
         in method["Recompute"]
