@@ -420,7 +420,12 @@ class _Turn:
         if before:
             text = f"{before}{'' if self._is_chinese else ' '}{text}"
         elsewhere = linking.way_to_the_answer(
-            self.session, self.desk, self.conversation, say=self.say, now=self.now
+            self.session,
+            self.desk,
+            self.conversation,
+            CHANNELS[self.channel].declaration,
+            say=self.say,
+            now=self.now,
         )
         if elsewhere:
             text = f"{text}\n{elsewhere}"

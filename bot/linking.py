@@ -23,6 +23,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from bot.channels import CHANNELS
+from bot.channels.base import Declaration
 from bot.desk import Desk
 from bot.hearing import fold
 from bot.messages import Reply, ReplyKind
@@ -306,15 +307,21 @@ def respond(
 
 
 def way_to_the_answer(
-    session: Session, desk: Desk, conversation: Conversation, *, say: Phrasebook, now: datetime
+    session: Session,
+    desk: Desk,
+    conversation: Conversation,
+    declaration: Declaration,
+    *,
+    say: Phrasebook,
+    now: datetime,
 ) -> str | None:
     """Where a patron finds the answer who cannot be written to here later; None if they can.
 
     Anybody may ask in the name of a session that we did not issue, so nothing is sent there.
     """
-    if conversation.issued or not CHANNELS[conversation.account.kind].declaration.pushes:
+    if conversation.issued or not declaration.late_only_to_issued:
         return None
-    if may_write_late(conversation) or conversation.state.get(LINKED):
+    if conversation.state.get(LINKED):
         return None
     if conversation.patron is not None and conversation.patron.email:
         return None
