@@ -4,6 +4,13 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from tests.tracker.samples import NOW, desk_document
+from tracker.calendars import save_calendar
+from tracker.history import import_rows
+from tracker.models import Library
+
 START = datetime(2026, 3, 2, tzinfo=UTC)
 KINDS = (
     "message",
@@ -35,6 +42,16 @@ def random_history(
     """Consultations of one library with any events in any order, edges preferred."""
     dice = random.Random(seed)
     return [consultation(dice, number, count, days, channels) for number in range(count)]
+
+
+def with_history(session: Session, seed: str, *, count: int) -> Library:
+    """A library with a staffed desk and a random past."""
+    library = Library(slug="demo", name="D", timezone="Asia/Shanghai", created_at=NOW)
+    session.add(library)
+    session.flush()
+    save_calendar(session, library.id, "desk", desk_document(), now=NOW, by="test")
+    import_rows(session, enumerate(random_history(seed, count=count), start=1), now=NOW)
+    return library
 
 
 def consultation(

@@ -1,7 +1,6 @@
 """The verbs: what each records, refuses, and leaves alone; and that nothing can be gained."""
 
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -205,9 +204,10 @@ def test_a_reply_that_did_not_arrive_after_all_is_no_feedback(
 
 def test_of_two_who_claim_one_has_it(session: Session, library: Library) -> None:
     consultation = escalated(session, library)
-    claim: Callable[[str], EventData] = lambda who: consultations.assign(  # noqa: E731
-        session, consultation, at=NOW, now=NOW, by=who, to=who
-    )
+
+    def claim(who: str) -> None:
+        consultations.assign(session, consultation, at=NOW, now=NOW, by=who, to=who)
+
     claim("lin")
 
     with pytest.raises(errors.AlreadyAssigned, match="lin"):

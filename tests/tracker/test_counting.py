@@ -9,7 +9,7 @@ import pytest
 
 from api.db import Database
 from tests.tracker.direct_sql import direct_counts, integers
-from tests.tracker.histories import START, random_history
+from tests.tracker.histories import START, random_history, with_history
 from tests.tracker.samples import NOW, desk_document
 from tracker.calendars import save_calendar
 from tracker.clock import day_bounds, zone
@@ -50,11 +50,7 @@ def told(blocks: dict[Any, Block]) -> dict[Any, Any]:
 def test_the_database_counts_what_the_figures_count(each_database: Database, seed: int) -> None:
     dice = random.Random(seed)
     with each_database.transaction() as session:
-        library = Library(slug="demo", name="D", timezone="Asia/Shanghai", created_at=NOW)
-        session.add(library)
-        session.flush()
-        save_calendar(session, library.id, "desk", desk_document(), now=NOW, by="test")
-        import_rows(session, enumerate(random_history(f"c{seed}", count=120), start=1), now=NOW)
+        library = with_history(session, f"c{seed}", count=120)
         for number in range(16):
             if number == 8:  # from here on with rollups
                 refresh(session, now=LATER)

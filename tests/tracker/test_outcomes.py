@@ -10,15 +10,13 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from api.db import Database
-from tests.tracker.histories import START, random_history
-from tests.tracker.samples import NOW, desk_document
+from tests.tracker.histories import START, with_history
+from tests.tracker.samples import NOW
 from tests.tracker.test_consultations import answered, escalated
 from tracker import consultations
-from tracker.calendars import save_calendar
 from tracker.dirty import mark_dirty
 from tracker.figures import RATES
 from tracker.handling import VOLUMES
-from tracker.history import import_rows
 from tracker.models import Consultation, Library
 from tracker.outcomes import (
     BACKLOG,
@@ -45,11 +43,7 @@ def test_lists_and_counts_hold_what_each_consultation_is(
 ) -> None:
     dice = random.Random(seed)
     with each_database.transaction() as session:
-        library = Library(slug="demo", name="D", timezone="Asia/Shanghai", created_at=NOW)
-        session.add(library)
-        session.flush()
-        save_calendar(session, library.id, "desk", desk_document(), now=NOW, by="test")
-        import_rows(session, enumerate(random_history(f"o{seed}", count=150), start=1), now=NOW)
+        library = with_history(session, f"o{seed}", count=150)
         told = {"read_scale": Consultation.id % 9, "directional": Consultation.id % 4 == 0}
         session.execute(update(Consultation).where(Consultation.id % 3 == 0).values(told))
         for number in range(6):

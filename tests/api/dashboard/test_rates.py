@@ -155,8 +155,7 @@ def test_each_rate_says_for_how_long_its_cases_must_be_observed(
 ) -> None:
     page = manage.get(f"/manage?{PERIOD}", headers={"Accept-Language": language}).text
 
-    pending = re.findall(r'<a class="tag soon" href="([^"]*)">([^<]*)</a>', page)
-    said = {re.search(r"figure=(\w+)", address)[1]: text for address, text in pending}  # type: ignore[index]
+    said = dict(re.findall(r'<a class="tag soon" href="[^"]*?figure=(\w+)[^"]*">([^<]*)</a>', page))
     assert whole in said["bot_inclusive_within_24h"]
     assert answered in said["answered_within_24h"]
     assert answered in said["feedback_within_24h"]
